@@ -1,0 +1,1 @@
+"""The world: run agent, run evaluator, snapshot workspace, ledger. Nothing here knows what a loop is."""

@@ -1,0 +1,25 @@
+"""Which agent runs, as plain data that travels through the workflow's history."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+Permissions = Literal["workspace", "full"]
+
+
+class AgentSpec(BaseModel):
+    """An agent program as `start` resolved it."""
+
+    kind: Literal["claude", "codex", "gemini", "command"]
+    name: str
+    """What people see: `claude`, or the base name of a command's program."""
+    argv: list[str]
+    """`command`: the user's words, `{prompt}` and `{prompt_file}` not yet replaced; others: the program's absolute path
+    alone."""
+    version: str | None = None
+    model: str | None = None
+    permissions: Permissions = "workspace"
+    allowed_commands: list[str] = []
+    """Commands an agent with `workspace` permissions may run: the evaluator and the check."""

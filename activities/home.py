@@ -1,0 +1,82 @@
+"""Where beatctl keeps things: one home folder, and one folder in it for each loop.
+
+`$BEATCTL_HOME` moves everything; two homes never meet. Only the Temporal server's program lives elsewhere
+(the user's cache folder), since it is large and the same for every home.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LoopFolder:
+    """What is kept of one loop. Private to the user (mode 0700)."""
+
+    root: Path
+
+    @property
+    def id(self) -> str:
+        return self.root.name
+
+    @property
+    def environment(self) -> Path:
+        """The environment of the shell that started the loop, as JSON; mode 0600, deleted when the loop ends."""
+        return self.root / "environment.json"
+
+    @property
+    def workspace(self) -> Path:
+        """What the workspace keeps: private git directory, copies of what an agent could destroy, manifests."""
+        return self.root / "workspace"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def iteration(self, number: int) -> Path:
+        """The folder of one iteration's agent and evaluator runs: prompts, outputs, results."""
+        return self.runs / str(number)
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds everything beatctl keeps."""
+
+    root: Path
+
+    @classmethod
+    def locate(cls, environ: Mapping[str, str] | None = None) -> Home:
+        """`$BEATCTL_HOME`, else the platform's state folder (`~/.local/state/beatctl` on Linux)."""
+        named = (os.environ if environ is None else environ).get("BEATCTL_HOME")
+        if named:
+            return cls(Path(named).expanduser().absolute())
+        import platformdirs  # here: start-up of commands that never need it stays quick
+
+        return cls(platformdirs.user_state_path("beatctl"))
+
+    def create(self) -> Home:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.db"
+
+    @property
+    def loops(self) -> Path:
+        return self.root / "loops"
+
+    @property
+    def owners(self) -> Path:
+        """One small file for each folder that a loop owns."""
+        return self.root / "owners"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def loop(self, loop_id: str) -> LoopFolder:
+        return LoopFolder(self.loops / loop_id)

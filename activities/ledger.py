@@ -1,0 +1,212 @@
+"""The ledger: every iteration of every loop, for ever, and each loop's latest status.
+
+One SQLite file in the home folder. Rows are keyed by loop and iteration and written by upsert, so that an activity that
+runs twice writes one row. It outlives the Temporal server's retention and is readable with no server running.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+Verdict = Literal["baseline", "pass", "fail", "keep", "discard", "inconclusive", "crash", "timeout", "tampered"]
+State = Literal["running", "paused", "waiting", "finished"]
+Outcome = Literal["reached", "improved", "unchanged", "failed", "cancelled"]
+
+
+def timestamp(seconds: float) -> str:
+    """ISO 8601 in UTC with milliseconds, as every time in JSON output."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class AgentRow(BaseModel):
+    """What an iteration's agent run (in a pipeline: all of them together) was and cost."""
+
+    name: str
+    version: str | None = None
+    model: str | None = None
+    exit_code: int | None = None
+    session_id: str | None = None
+    cost_usd: float | None = None
+    tokens: int | None = None
+    duration_s: float = 0.0
+    adopted: bool = False
+    lost: int = 0
+    """Tries that died with their shim before this one; the workspace was restored before each new try."""
+    steps: list[AgentRow] | None = None
+    """A pipeline's runs, one a step; null elsewhere."""
+
+
+class EvaluatorRow(BaseModel):
+    exit_code: int | None = None
+    duration_s: float = 0.0
+
+
+class Row(BaseModel):
+    """One iteration in the ledger, as `show --json` prints it."""
+
+    iteration: int
+    verdict: Verdict
+    score: float | None = None
+    samples: list[float] = []
+    started_at: str
+    duration_s: float
+    agent: AgentRow | None = None
+    evaluator: EvaluatorRow | None = None
+    snapshot: str | None = None
+    parent: int | None = None
+    summary: str = ""
+    reason: str | None = None
+    logs: str | None = None
+    metrics: dict[str, float] = {}
+
+
+class Mark(BaseModel):
+    """An iteration that counts: the baseline, or the best."""
+
+    iteration: int
+    score: float | None = None
+    snapshot: str | None = None
+
+
+class Status(BaseModel):
+    """A loop's status object, as `status --json` prints it."""
+
+    id: str
+    goal: str
+    strategy: Literal["retry", "optimize"]
+    state: State
+    outcome: Outcome | None = None
+    reason: str | None = None
+    iteration: int = 0
+    failures: int = 0
+    baseline: Mark | None = None
+    best: Mark | None = None
+    cost_usd: float = 0.0
+    tokens: int = 0
+    elapsed_s: float = 0.0
+    ui_url: str | None = None
+    directory: str
+    # Beyond the promised fields.
+    asked: Literal["pause", "stop", "cancel"] | None = None
+    """Asked for, and not yet done."""
+    detail: str = ""
+    """The pause's or the end's reason in a sentence."""
+    now: str = ""
+    """What the loop is doing at this moment."""
+    direction: Literal["minimize", "maximize"] | None = None
+    agent: str = ""
+    limits: dict[str, Any] = {}
+    kept: int = 0
+    counts: dict[str, int] = {}
+    """Rows by verdict."""
+    started_at: str | None = None
+    ended_at: str | None = None
+    worktree: str = ""
+    """The workspace's root: the repository's top level, or the folder itself."""
+    connection: str = "embedded"
+    """`embedded`, or `address/namespace` of a shared Temporal server."""
+    version: int = 0
+    """Grows with each change; an older status never replaces a newer one."""
+
+
+_SCHEMA = """
+create table if not exists rows (
+    loop text not null, iteration integer not null, row text not null, primary key (loop, iteration)
+) without rowid;
+create table if not exists loops (
+    loop text primary key, started real not null, version integer not null, status text not null, spec text not null
+);
+"""
+
+
+class Ledger:
+    """The ledger of one home. One connection a thread; every call is a transaction of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            connection.execute("pragma journal_mode=wal")
+            connection.execute("pragma synchronous=normal")
+            connection.executescript(_SCHEMA)
+            self._local.connection = connection
+        connection.execute("begin immediate")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        connection.execute("commit")
+
+    def add_loop(self, status: Status, spec: str, started: float) -> bool:
+        """Record a new loop. False when the id is taken."""
+        with self._transaction() as db:
+            done = db.execute(
+                "insert into loops values (?, ?, ?, ?, ?) on conflict do nothing",
+                (status.id, started, status.version, status.model_dump_json(), spec),
+            )
+            return done.rowcount == 1
+
+    def remove_loop(self, loop: str) -> None:
+        """Forget a loop that never started."""
+        with self._transaction() as db:
+            db.execute("delete from loops where loop = ?", (loop,))
+            db.execute("delete from rows where loop = ?", (loop,))
+
+    def write(self, status: Status, *rows: Row) -> None:
+        """Upsert rows and the status they lead to, together; a status older than what is there is passed over."""
+        with self._transaction() as db:
+            db.executemany(
+                "insert into rows values (?, ?, ?) on conflict do update set row = excluded.row",
+                [(status.id, row.iteration, row.model_dump_json()) for row in rows],
+            )
+            db.execute(
+                "update loops set version = ?, status = ? where loop = ? and version <= ?",
+                (status.version, status.model_dump_json(), status.id, status.version),
+            )
+
+    def status(self, loop: str) -> Status | None:
+        with self._transaction() as db:
+            found = db.execute("select status from loops where loop = ?", (loop,)).fetchone()
+        return Status.model_validate_json(found[0]) if found else None
+
+    def spec(self, loop: str) -> str | None:
+        """The loop's specification, as the JSON it was started with."""
+        with self._transaction() as db:
+            found = db.execute("select spec from loops where loop = ?", (loop,)).fetchone()
+        return str(found[0]) if found else None
+
+    def statuses(self) -> list[Status]:
+        """Every loop, newest first."""
+        with self._transaction() as db:
+            found = db.execute("select status from loops order by started desc").fetchall()
+        return [Status.model_validate_json(text) for (text,) in found]
+
+    def row(self, loop: str, iteration: int) -> Row | None:
+        with self._transaction() as db:
+            found = db.execute("select row from rows where loop = ? and iteration = ?", (loop, iteration)).fetchone()
+        return Row.model_validate_json(found[0]) if found else None
+
+    def rows(self, loop: str, *, after: int = -1, newest_first: bool = False, limit: int = -1) -> list[Row]:
+        """A loop's rows with `iteration > after`, oldest first unless told otherwise."""
+        order = "desc" if newest_first else "asc"
+        with self._transaction() as db:
+            found = db.execute(
+                f"select row from rows where loop = ? and iteration > ? order by iteration {order} limit ?",
+                (loop, after, limit),
+            ).fetchall()
+        return [Row.model_validate_json(text) for (text,) in found]

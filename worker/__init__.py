@@ -1,0 +1,1 @@
+"""Hosts workflows and activities; supervises the local Temporal server and itself."""

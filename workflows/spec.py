@@ -1,0 +1,61 @@
+"""A loop's specification and limits: what `start` resolved, and what the workflow is given."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from beatctl.activities.agents.spec import AgentSpec
+
+Direction = Literal["minimize", "maximize"]
+
+
+class Limits(BaseModel):
+    """What ends or paces a loop. 0 = none, everywhere. `set` changes any of them while the loop runs."""
+
+    max_iterations: int = Field(10, ge=0)
+    max_failures: int = Field(3, ge=0)
+    """Failures in a row."""
+    max_unchanged: int = Field(3, ge=0)
+    """Iterations in a row that changed nothing; then the loop pauses."""
+    cooldown_s: float = Field(0.0, ge=0)
+    agent_timeout_s: float = Field(1800.0, ge=0)
+    eval_timeout_s: float = Field(600.0, ge=0)
+    for_s: float = Field(0.0, ge=0)
+    """Wall-clock time from the loop's start, waits included."""
+    target: float | None = None
+    plateau: int = Field(0, ge=0)
+    """Iterations without a keep."""
+
+
+class LoopSpec(BaseModel):
+    """One loop, as it was started. Nothing here changes while it runs, but for the limits it starts with."""
+
+    id: str
+    goal: str
+    strategy: Literal["retry", "optimize"]
+    evaluator: str
+    """`--until` or `--eval`: a command line for `sh -c`."""
+    direction: Direction | None = None
+    """Optimize only."""
+    steps: list[str] = []
+    """A pipeline's steps; empty where the goal itself is the one step."""
+    check: str | None = None
+    samples: int = Field(1, ge=1)
+    """Retry: passes in a row. Optimize: measurements of a candidate, their median being its score."""
+    on_fail: Literal["keep", "revert"] = "keep"
+    """Retry: what happens to a failed try's work."""
+    memory: Literal["none", "ledger"] = "ledger"
+    agent: AgentSpec
+    limits: Limits = Limits()
+    directory: str
+    """Where the user stood: agent, evaluator and check run there."""
+    worktree: str
+    """The workspace's root: the repository's top level, or the folder itself."""
+    allow_large: bool = False
+    """Take huge untracked content into snapshots all the same."""
+    ui_url: str | None = None
+    connection: str = "embedded"
+    continue_as_new_events: int = 2000
+    """History length from which a run hands over to the next of the chain; tests lower it."""
