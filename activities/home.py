@@ -33,6 +33,16 @@ class LoopFolder:
         return self.root / "workspace"
 
     @property
+    def now(self) -> Path:
+        """What runs at this moment, for whoever looks."""
+        return self.root / "now.json"
+
+    @property
+    def task(self) -> Path:
+        """The loop's texts, from which each prompt is made: goal, steps, evaluator, check."""
+        return self.root / "task.json"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 

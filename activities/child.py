@@ -1,0 +1,152 @@
+"""One child process under an activity: started at most once, adopted when it runs already, run again when lost.
+
+The shim owns the process; this is the activity's side: find what a former attempt left, start or adopt it, beat while
+it runs, and end it when (and only when) the loop is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from beatctl.activities.processes import (
+    CommandSpec,
+    Lost,
+    RunResult,
+    Spawner,
+    Try,
+    end,
+    end_remains,
+    latest_try,
+    new_try,
+    wait,
+)
+
+HEARTBEAT_S = 1.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A child that ran to its end."""
+
+    try_: Try
+    result: RunResult
+    adopted: bool
+    """It was started by an earlier attempt of the activity, in a worker that is no more."""
+    lost: int
+    """Tries that died with their shim, before this one."""
+
+    @property
+    def duration_s(self) -> float:
+        return round(self.result.ended_at - self.result.started_at, 3)
+
+
+async def run_child(
+    run: Path,
+    spawner: Spawner,
+    prepare: Callable[[Path], Awaitable[CommandSpec]],
+    put_back: Callable[[int], Awaitable[None]],
+) -> Finished:
+    """Bring the run in folder `run` to its end, whatever an earlier attempt has done of it.
+
+    `prepare(run)` makes the command of a fresh run, called only when nothing of it has started. `put_back(k)` undoes
+    what lost try k left in the workspace. Raises CancelledError once the whole process tree is gone, when the loop was
+    cancelled; a worker that stops leaves the child running and raises a retryable error.
+    """
+    async with _beating(run):
+        current = await asyncio.to_thread(latest_try, run)
+        lost = 0
+        adopted = False
+        while True:
+            state = await asyncio.to_thread(current.state) if current is not None else "fresh"
+            if current is not None and state == "lost":
+                lost += 1
+                await asyncio.to_thread(end_remains, current)
+                await put_back(lost)
+                current, state = None, "fresh"
+            if state == "fresh":
+                spec = await prepare(run)
+                current = await asyncio.to_thread(new_try, run, spec)
+                await _or_end(spawner.start(current), current)
+                adopted = False
+            elif state in ("running", "done"):
+                adopted = True
+            assert current is not None
+            with contextlib.suppress(Lost):
+                result = await _or_end(wait(current), current)
+                return Finished(current, result, adopted, lost)
+
+
+async def _or_end(work: Awaitable[T], current: Try) -> T:
+    """The work's result; when the activity is cancelled meanwhile, the cause decides what becomes of the child."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        details = activity.cancellation_details() if activity.in_activity() else None
+        if details is not None and details.worker_shutdown:
+            raise ApplicationError("The worker stops; the child goes on", type="WorkerShutdown") from None
+        if details is not None and details.cancel_requested:
+            await asyncio.shield(end(current))
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _beating(run: Path) -> AsyncIterator[None]:
+    """Heartbeats for as long as the block runs. The first names the folder, which is all that recovery needs."""
+    if not activity.in_activity():
+        yield
+        return
+    activity.heartbeat(str(run))
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            activity.heartbeat(str(run))
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What a loop's child is doing at this moment, for `status` and `logs`."""
+
+    what: str
+    iteration: int
+    since: float
+    folder: str
+
+
+def tell(place: Path, what: str, iteration: int, run: Path) -> None:
+    """Note what is about to run, for whoever looks. Never in the way of the run itself."""
+    text = json.dumps({"what": what, "iteration": iteration, "since": time.time(), "folder": str(run)})
+    with contextlib.suppress(OSError):
+        temporary = place.with_name(f".{place.name}.{os.getpid()}")
+        temporary.write_text(text)
+        temporary.replace(place)
+
+
+def told(place: Path) -> Doing | None:
+    """What was last noted, or None."""
+    try:
+        found = json.loads(place.read_text())
+        return Doing(str(found["what"]), int(found["iteration"]), float(found["since"]), str(found["folder"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

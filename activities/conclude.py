@@ -1,0 +1,100 @@
+"""Conclude: the end of an iteration or a loop. Restore, label the snapshot, write the ledger; each safe to repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from beatctl.activities.home import Home
+from beatctl.activities.ledger import Ledger, Mark, Row, Status
+from beatctl.activities.snapshot_workspace import told_as_problem
+from beatctl.activities.workspace import Workspace, WorkspaceProblem, release
+
+
+class ConcludeInput(BaseModel):
+    """One iteration's row, and what the work tree is to hold after it."""
+
+    row: Row
+    status: Status
+    label: str | None = None
+    """The ref's name whose commit gets score and verdict as trailers."""
+    restore: str | None = None
+    """The snapshot to put back; None leaves the work tree alone."""
+
+
+class CloseInput(BaseModel):
+    """A loop's end."""
+
+    status: Status
+    opened: bool = True
+    """Whether the workspace was ever taken; if not there is nothing to put back."""
+    row: Row | None = None
+    """The row of an iteration that was interrupted."""
+    interrupted: str | None = None
+    """The name of the iteration whose child was ended: what it had done is kept under it before it is undone."""
+    restore: str | None = None
+    """What the work tree is to hold; edits of the user's, made while no child ran, are left alone all the same."""
+
+
+def conclude_iteration(home: Home, given: ConcludeInput) -> str | None:
+    """Undo what the evaluator left, label the snapshot, and write the row with the status it leads to.
+
+    Returns the snapshot's commit, which the label has changed.
+    """
+    row, status = given.row, given.status
+    with told_as_problem():
+        if given.restore is not None or given.label is not None:
+            workspace = Workspace.load(home.loop(status.id))
+            if given.restore is not None:
+                workspace.restore(given.restore, keep=f"{row.iteration}-left")
+            if given.label is not None:
+                row = row.model_copy(update={"snapshot": workspace.label(given.label, _trailers(row))})
+                status = status.model_copy(
+                    update={"baseline": _relabelled(status.baseline, row), "best": _relabelled(status.best, row)}
+                )
+        Ledger(home.ledger).write(status, row)
+        return row.snapshot
+
+
+def _relabelled(mark: Mark | None, row: Row) -> Mark | None:
+    if mark is None or mark.iteration != row.iteration:
+        return mark
+    return mark.model_copy(update={"snapshot": row.snapshot})
+
+
+def _trailers(row: Row) -> dict[str, str]:
+    trailers = {"Beatctl-Iteration": str(row.iteration), "Beatctl-Verdict": row.verdict}
+    if row.score is not None:
+        trailers["Beatctl-Score"] = repr(row.score)
+    if row.reason:
+        trailers["Beatctl-Reason"] = " ".join(row.reason.split())
+    return trailers
+
+
+def publish_status(home: Home, status: Status) -> None:
+    """Make a loop's status readable without the server."""
+    Ledger(home.ledger).write(status)
+
+
+def close_workspace(home: Home, given: CloseInput) -> Status:
+    """End a loop's hold on its folder. Whatever fails here is told in the status, and nothing is removed then."""
+    loop = home.loop(given.status.id)
+    status, rows = given.status, [given.row] if given.row is not None else []
+    try:
+        if given.opened:
+            workspace = Workspace.load(loop)
+            if given.interrupted is not None and given.restore is not None:
+                captured = workspace.capture(given.interrupted, f"beatctl: {status.id} interrupted")
+                rows = [row.model_copy(update={"snapshot": row.snapshot or captured.snapshot}) for row in rows]
+            if given.restore is not None and not workspace.edits():
+                workspace.restore(given.restore, keep=None)
+            workspace.close()
+    except (WorkspaceProblem, OSError) as error:
+        words = f"{status.detail} The work tree could not be put back: {error}. Try: beatctl undo {status.id}"
+        status = status.model_copy(update={"detail": words.strip()})
+    Ledger(home.ledger).write(status, *rows)
+    loop.environment.unlink(missing_ok=True)
+    loop.now.unlink(missing_ok=True)
+    release(home, Path(status.worktree), status.id)
+    return status

@@ -1,0 +1,76 @@
+"""The activities as the worker registers them: thin, bound to one home and one spawner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import activity
+
+from beatctl.activities import conclude, run_agent, run_evaluator, snapshot_workspace
+from beatctl.activities.conclude import CloseInput, ConcludeInput
+from beatctl.activities.home import Home
+from beatctl.activities.ledger import Status
+from beatctl.activities.processes import Spawner
+from beatctl.activities.run_agent import AgentResult, RunAgentInput
+from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
+from beatctl.activities.snapshot_workspace import EditsInput, Opened, OpenInput, RestoreInput, Snapshot, SnapshotInput
+
+
+class Activities:
+    """Every activity of this host. Those that touch the workspace are never interrupted half-way."""
+
+    def __init__(self, home: Home, spawner: Spawner) -> None:
+        self._home = home
+        self._spawner = spawner
+
+    def all(self) -> list[Callable[..., Any]]:
+        return [
+            self.run_agent,
+            self.run_evaluator,
+            self.open_workspace,
+            self.snapshot_workspace,
+            self.restore_workspace,
+            self.find_edits,
+            self.conclude_iteration,
+            self.publish_status,
+            self.close_workspace,
+        ]
+
+    @activity.defn
+    async def run_agent(self, given: RunAgentInput) -> AgentResult:
+        with snapshot_workspace.told_as_problem():
+            return await run_agent.run_agent(self._home, self._spawner, given)
+
+    @activity.defn
+    async def run_evaluator(self, given: RunEvaluatorInput) -> EvaluatorResult:
+        with snapshot_workspace.told_as_problem():
+            return await run_evaluator.run_evaluator(self._home, self._spawner, given)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def open_workspace(self, given: OpenInput) -> Opened:
+        return snapshot_workspace.open_workspace(self._home, given)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def snapshot_workspace(self, given: SnapshotInput) -> Snapshot:
+        return snapshot_workspace.snapshot_workspace(self._home, given)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def restore_workspace(self, given: RestoreInput) -> list[str]:
+        return snapshot_workspace.restore_workspace(self._home, given)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def find_edits(self, given: EditsInput) -> list[str]:
+        return snapshot_workspace.find_edits(self._home, given)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def conclude_iteration(self, given: ConcludeInput) -> str | None:
+        return conclude.conclude_iteration(self._home, given)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def publish_status(self, status: Status) -> None:
+        conclude.publish_status(self._home, status)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def close_workspace(self, given: CloseInput) -> Status:
+        return conclude.close_workspace(self._home, given)

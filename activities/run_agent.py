@@ -1,0 +1,153 @@
+"""Run agent: one run of an agent program in the workspace, with a clean context."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from beatctl.activities import agents
+from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.child import Finished, run_child, tell
+from beatctl.activities.home import Home, LoopFolder
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.processes import CommandSpec, Spawner
+from beatctl.activities.prompt import LEDGER_BUDGET, Standing, Task, compose, last_evaluator_output
+from beatctl.activities.workspace import Workspace
+
+_PROMPT = "prompt.md"
+_LAST_MESSAGE = "last-message.txt"
+_SHORTEST_LINE = 12
+
+
+class RunAgentInput(BaseModel):
+    """One agent run. Long texts (goal, ledger, evaluator output) are read from the loop's folder, not from history."""
+
+    loop: str
+    run: str
+    """The run's folder below the iteration's: `agent`, or `agent-2` for a pipeline's second step."""
+    agent: AgentSpec
+    timeout_s: float
+    directory: str
+    standing: Standing
+
+
+class AgentResult(BaseModel):
+    """How an agent run ended. A failed agent is data, not an exception."""
+
+    status: Literal["done", "failed", "timeout", "edited", "missing", "authentication"]
+    """`edited`: not started, since the user's files had changed; `missing`: its program is not there any more."""
+    error: str | None = None
+    summary: str = ""
+    edits: list[str] = []
+    exit_code: int | None = None
+    model: str | None = None
+    session_id: str | None = None
+    cost_usd: float | None = None
+    tokens: int | None = None
+    started_at: float = 0.0
+    duration_s: float = 0.0
+    adopted: bool = False
+    lost: int = 0
+
+
+class _Edited(Exception):
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+
+
+async def run_agent(home: Home, spawner: Spawner, given: RunAgentInput) -> AgentResult:
+    """Run the agent to its end: start it, or adopt or read what an earlier attempt started."""
+    loop = home.loop(given.loop)
+    run = loop.iteration(given.standing.iteration) / given.run
+    last_message = run / _LAST_MESSAGE
+
+    async def prepare(run: Path) -> CommandSpec:
+        workspace = await asyncio.to_thread(Workspace.load, loop)
+        edits = await asyncio.to_thread(workspace.edits)
+        if edits:
+            raise _Edited(edits)
+        prompt = await asyncio.to_thread(_prompt, home, given)
+        run.mkdir(parents=True, exist_ok=True)
+        prompt_file = run / _PROMPT
+        prompt_file.write_text(prompt, errors="surrogateescape")
+        prompted = agents.command_line(given.agent, prompt, prompt_file, last_message_file=last_message)
+        step = f" step {given.standing.step}" if given.run != "agent" else ""
+        tell(loop.now, f"{given.agent.name}{step}", given.standing.iteration, run)
+        return CommandSpec(
+            argv=prompted.argv,
+            cwd=given.directory,
+            environment_file=str(loop.environment),
+            extra_environment={
+                **prompted.environment,
+                "BEATCTL_LOOP": given.loop,
+                "BEATCTL_ITERATION": str(given.standing.iteration),
+                "BEATCTL_STEP": str(given.standing.step),
+            },
+            stdin=prompted.stdin,
+            timeout_s=given.timeout_s,
+        )
+
+    async def put_back(lost: int) -> None:
+        await asyncio.to_thread(restore_known, loop, f"{given.standing.iteration}-lost{lost}")
+
+    try:
+        finished = await run_child(run, spawner, prepare, put_back)
+    except _Edited as edited:
+        return AgentResult(status="edited", edits=edited.paths[:20])
+    return await asyncio.to_thread(_read, given, finished, last_message)
+
+
+def restore_known(loop: LoopFolder, keep: str) -> None:
+    """Put the workspace back to its last known state, after a child that was lost."""
+    workspace = Workspace.load(loop)
+    workspace.restore(workspace.known, keep=keep)
+
+
+def _prompt(home: Home, given: RunAgentInput) -> str:
+    loop = home.loop(given.loop)
+    task = Task.model_validate_json(loop.task.read_bytes())
+    if task.memory == "none":
+        return compose(task, given.standing, [], "")
+    most = LEDGER_BUDGET // _SHORTEST_LINE
+    rows = Ledger(home.ledger).rows(given.loop, after=0, newest_first=True, limit=most)
+    output = last_evaluator_output(loop.iteration(given.standing.iteration - 1))
+    return compose(task, given.standing, rows, output)
+
+
+def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> AgentResult:
+    result = finished.result
+    folder = finished.try_.folder
+    outcome = agents.read_outcome(
+        given.agent, folder / "stdout", folder / "stderr", result.exit_code, result.signal, last_message
+    )
+    status: Literal["done", "failed", "timeout", "missing", "authentication"] = "done" if outcome.ok else "failed"
+    error = outcome.error
+    if result.ended_by == "timeout":
+        status, error = "timeout", f"{given.agent.name} was ended after its time limit of {given.timeout_s:g} s"
+    elif result.ended_by == "output-limit":
+        status, error = "failed", f"{given.agent.name} printed more than 1 GiB and was ended"
+    elif result.ended_by == "not-started":
+        status, error = "missing", result.error or f"{given.agent.name} could not be started"
+    elif outcome.kind == "authentication":
+        status = "authentication"
+    if status not in ("done", "timeout") and result.error:
+        error = result.error
+    if status == "done" and result.left_behind:
+        outcome.summary = f"{outcome.summary} (left running, and ended: {', '.join(result.left_behind[:5])})".strip()
+    return AgentResult(
+        status=status,
+        error=None if status == "done" else error,
+        summary=outcome.summary,
+        exit_code=result.exit_code if result.signal is None else -result.signal,
+        model=outcome.model or given.agent.model,
+        session_id=outcome.session_id,
+        cost_usd=outcome.cost_usd,
+        tokens=outcome.tokens,
+        started_at=result.started_at,
+        duration_s=finished.duration_s,
+        adopted=finished.adopted,
+        lost=finished.lost,
+    )

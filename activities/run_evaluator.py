@@ -1,0 +1,120 @@
+"""Run evaluator: one run of the user's evaluator or check, through `sh -c`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from beatctl.activities.child import Finished, run_child, tell
+from beatctl.activities.home import Home
+from beatctl.activities.processes import CommandSpec, Spawner
+from beatctl.activities.prompt import tail
+from beatctl.activities.run_agent import restore_known
+from beatctl.activities.score import Score, last_line, read_score, shown
+
+_SCORE_FILE = "score"
+_READ = 64 * 1024
+
+
+class RunEvaluatorInput(BaseModel):
+    """One run of a command that judges: the evaluator, or the check."""
+
+    loop: str
+    iteration: int
+    run: str
+    """The run's folder below the iteration's: `evaluator`, `evaluator-2`, `check`, `best`, …"""
+    command: str
+    timeout_s: float
+    directory: str
+    scored: bool
+    """Whether what it prints is read as a score."""
+
+
+class EvaluatorResult(BaseModel):
+    """How an evaluator ended, and what it said. Its exit code is data."""
+
+    ended_by: Literal["exit", "timeout", "cancel", "output-limit", "not-started"]
+    exit_code: int | None = None
+    signal: int | None = None
+    score: float | None = None
+    metrics: dict[str, float] = {}
+    problem: str | None = None
+    """Why there is no score."""
+    line: str = ""
+    """The last line it printed (standard output, else standard error)."""
+    timeout_s: float = 0.0
+    started_at: float = 0.0
+    duration_s: float = 0.0
+    adopted: bool = False
+    lost: int = 0
+
+    def words(self) -> str:
+        """What happened, for a ledger line."""
+        said = f': "{self.line}"' if self.line else ""
+        if self.ended_by == "timeout":
+            return f"timed out after {self.timeout_s:g} s"
+        if self.ended_by == "output-limit":
+            return "printed more than 1 GiB and was ended"
+        if self.signal is not None:
+            return f"ended by signal {self.signal}{said}"
+        if self.exit_code:
+            return f"exit code {self.exit_code}{said}"
+        return self.problem or "exit code 0"
+
+
+async def run_evaluator(home: Home, spawner: Spawner, given: RunEvaluatorInput) -> EvaluatorResult:
+    """Run the command to its end: start it, or adopt or read what an earlier attempt started."""
+    loop = home.loop(given.loop)
+    run = loop.iteration(given.iteration) / given.run
+    score_file = run / _SCORE_FILE
+
+    async def prepare(run: Path) -> CommandSpec:
+        run.mkdir(parents=True, exist_ok=True)
+        score_file.unlink(missing_ok=True)
+        tell(loop.now, given.run, given.iteration, run)
+        return CommandSpec(
+            argv=["/bin/sh", "-c", given.command],
+            cwd=given.directory,
+            environment_file=str(loop.environment),
+            extra_environment={
+                "BEATCTL_LOOP": given.loop,
+                "BEATCTL_ITERATION": str(given.iteration),
+                "BEATCTL_SCORE_FILE": str(score_file),
+            },
+            stdin=None,
+            timeout_s=given.timeout_s,
+        )
+
+    async def put_back(lost: int) -> None:
+        await asyncio.to_thread(restore_known, loop, f"{given.iteration}-{given.run}-lost{lost}")
+
+    finished = await run_child(run, spawner, prepare, put_back)
+    return await asyncio.to_thread(_read, given, finished, score_file)
+
+
+def _read(given: RunEvaluatorInput, finished: Finished, score_file: Path) -> EvaluatorResult:
+    result = finished.result
+    out = tail(finished.try_.folder / "stdout", _READ)
+    err = tail(finished.try_.folder / "stderr", _READ)
+    line = shown(last_line(out) or last_line(err) or (result.error or ""))
+    read = EvaluatorResult(
+        ended_by=result.ended_by,
+        exit_code=result.exit_code,
+        signal=result.signal,
+        line=line,
+        timeout_s=given.timeout_s,
+        started_at=result.started_at,
+        duration_s=finished.duration_s,
+        adopted=finished.adopted,
+        lost=finished.lost,
+    )
+    if not given.scored:
+        return read
+    if result.ended_by != "exit" or result.exit_code != 0:
+        read.problem = read.words()
+        return read
+    score: Score = read_score(out, tail(score_file, _READ) if score_file.exists() else None)
+    return read.model_copy(update={"score": score.value, "metrics": score.metrics, "problem": score.problem})

@@ -1,0 +1,106 @@
+"""Snapshot workspace: take the workspace's content as a commit, compare it, put it back.
+
+All of it runs in the worker that runs the workflow, as local activities: the files are on this host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+from temporalio.exceptions import ApplicationError
+
+from beatctl.activities.home import Home
+from beatctl.activities.prompt import Task
+from beatctl.activities.workspace import Workspace, WorkspaceProblem
+
+
+class OpenInput(BaseModel):
+    """The workspace of a loop that begins, and the loop's texts."""
+
+    loop: str
+    worktree: str
+    allow_large: bool = False
+    task: Task
+
+
+class Opened(BaseModel):
+    baseline: str
+    """The commit that holds the untouched workspace."""
+
+
+class SnapshotInput(BaseModel):
+    loop: str
+    name: str
+    """`12`, or `12-step1`: the name under refs/beatctl/<loop>/."""
+    message: str
+    parent: str
+    """The snapshot that the work tree held before."""
+
+
+class Snapshot(BaseModel):
+    snapshot: str
+    changed: bool
+    repaired: list[str] = []
+    """What of the repository itself had to be put back."""
+
+
+class RestoreInput(BaseModel):
+    loop: str
+    snapshot: str
+    keep: str
+    """The ref's name for what the restore would lose, where it would lose anything."""
+
+
+class EditsInput(BaseModel):
+    loop: str
+
+
+@contextlib.contextmanager
+def told_as_problem() -> Iterator[None]:
+    """What is wrong with the workspace, as an error whose type is the reason a loop pauses for."""
+    try:
+        yield
+    except WorkspaceProblem as problem:
+        raise ApplicationError(problem.text, type=problem.reason, non_retryable=True) from problem
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ApplicationError(
+                f"No space left for {error.filename or 'the workspace'}", type="no-space", non_retryable=True
+            ) from error
+        raise
+
+
+def open_workspace(home: Home, given: OpenInput) -> Opened:
+    """Take the baseline and the copies that protect it."""
+    from pathlib import Path
+
+    loop = home.loop(given.loop)
+    with told_as_problem():
+        loop.task.write_text(given.task.model_dump_json())
+        workspace = Workspace.open(loop, Path(given.worktree), allow_large=given.allow_large)
+        return Opened(baseline=workspace.baseline)
+
+
+def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
+    """Undo what a child did to the repository, and take the files as a snapshot."""
+    with told_as_problem():
+        workspace = Workspace.load(home.loop(given.loop))
+        capture = workspace.capture(given.name, given.message)
+        # A repeated activity finds its own snapshot as the known state, so the parent tells, not the last capture.
+        changed = capture.changed or bool(workspace.changed_paths(given.parent, capture.snapshot))
+        return Snapshot(snapshot=capture.snapshot, changed=changed, repaired=capture.repaired)
+
+
+def restore_workspace(home: Home, given: RestoreInput) -> list[str]:
+    """Make the work tree a snapshot again. Returns the paths that changed, 20 at most."""
+    with told_as_problem():
+        return Workspace.load(home.loop(given.loop)).restore(given.snapshot, keep=given.keep)[:20]
+
+
+def find_edits(home: Home, given: EditsInput) -> list[str]:
+    """Paths the user has changed since the last snapshot or restore, 20 at most."""
+    with told_as_problem():
+        return Workspace.load(home.loop(given.loop)).edits()[:20]

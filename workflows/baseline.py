@@ -1,0 +1,67 @@
+"""The baseline: the untouched workspace, taken and evaluated before any agent runs. Row 0 of the ledger."""
+
+from __future__ import annotations
+
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from beatctl.activities.conclude import ConcludeInput
+from beatctl.activities.ledger import Mark
+from beatctl.activities.run_evaluator import EvaluatorResult
+from beatctl.workflows.calls import problem_of
+from beatctl.workflows.iteration import Experiment, Loop, measure, run_check
+from beatctl.workflows.stopping import Reason
+from beatctl.workflows.verdict import Judgement, evaluator_crashed, judge_retry, score_of
+
+
+async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
+    """Take the baseline and score it. A reason to end, with its sentence, where the loop cannot begin."""
+    state = loop.state
+    loop.doing("baseline snapshot")
+    try:
+        opened = await loop.calls.open()
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        return "no-baseline", f"The folder could not be taken as a baseline; no agent ran. {problem_of(error)[1]}"
+    state.first = it.snapshot = opened.baseline
+    state.baseline = state.base = Mark(iteration=0, snapshot=opened.baseline)
+    refused = await run_check(loop, it)
+    if refused is not None:
+        problem: str | None = f"The check fails on the untouched folder; no agent ran. {refused.reason}"
+    else:
+        it.evaluations = await measure(loop, it)
+        problem = _problem(loop, it.evaluations)
+    it.judgement = Judgement("baseline", problem, score_of(it.evaluations, loop.spec.samples))
+    state.baseline = Mark(iteration=0, score=it.judgement.score, snapshot=opened.baseline)
+    state.base = state.baseline.model_copy()
+    if loop.spec.strategy == "optimize":
+        state.best = state.baseline.model_copy() if problem is None else None
+    elif problem is None:
+        judged = judge_retry(it.evaluations, loop.spec.samples)
+        state.passed = judged is not None and judged.verdict == "pass"
+        state.best = state.baseline.model_copy() if state.passed else None
+    state.opened = state.cooled = True
+    row = it.row(loop, None)
+    state.count(row)
+    status = state.status(loop.spec, loop.time())
+    label = ConcludeInput(row=row, status=status, label="0", restore=opened.baseline)
+    snapshot = await loop.calls.conclude(label)
+    state.first = snapshot
+    for held in (state.best, state.base, state.baseline):
+        if held is not None:
+            held.snapshot = snapshot
+    return ("no-baseline", problem) if problem is not None else None
+
+
+def _problem(loop: Loop, runs: list[EvaluatorResult]) -> str | None:
+    last = runs[-1]
+    if loop.spec.strategy == "retry":
+        if evaluator_crashed(last):
+            return f"The evaluator cannot run; no agent ran. {last.words()}. Command: {loop.spec.evaluator}"
+        return None
+    if last.score is not None:
+        return None
+    ended = last.ended_by != "exit" or last.exit_code != 0
+    words = f"The evaluator: {last.words()}." if ended else f"{last.problem}."
+    hint = "" if ended else " Print the number last, or write it to $BEATCTL_SCORE_FILE."
+    return f"No score from the baseline; no agent ran. {words}{hint}"

@@ -1,0 +1,175 @@
+"""How the workflow calls its activities: timeouts, retries, and the labels that the Web UI shows.
+
+An agent or evaluator run is a normal activity with a heartbeat and no schedule-to-close: it is retried for ever, which
+adopts what runs. The quick steps on the workspace are local activities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.conclude import CloseInput, ConcludeInput
+from beatctl.activities.host import Activities
+from beatctl.activities.ledger import Status
+from beatctl.activities.prompt import Standing, Task
+from beatctl.activities.run_agent import AgentResult, RunAgentInput
+from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
+from beatctl.activities.snapshot_workspace import EditsInput, Opened, OpenInput, RestoreInput, Snapshot, SnapshotInput
+from beatctl.workflows.spec import LoopSpec
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+_HEARTBEAT = timedelta(seconds=5)
+_NO_LIMIT = timedelta(days=3650)
+_MARGIN_S = 600.0
+"""On top of a child's own limit, which the shim keeps: the activity's limit is a net below it."""
+_ADOPT = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=5)
+)
+_QUICK = RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=3.0, maximum_attempts=4)
+_QUICK_LIMIT = timedelta(minutes=30)
+_PAUSES = ("no-space", "folder-gone", "workspace")
+
+
+class Calls:
+    """The activities of one loop, with its spec filled in."""
+
+    def __init__(self, spec: LoopSpec, pause: Callable[[str, str], Awaitable[object]]) -> None:
+        self._spec = spec
+        self._pause = pause
+
+    async def _sure(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """The call's result, however often the workspace has to be mended before there is one."""
+        while True:
+            try:
+                return await call()
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                await self._pause(*problem_of(error))
+
+    def task(self) -> Task:
+        spec = self._spec
+        return Task(
+            goal=spec.goal,
+            steps=spec.steps,
+            strategy=spec.strategy,
+            evaluator=spec.evaluator,
+            check=spec.check,
+            direction=spec.direction,
+            memory=spec.memory,
+        )
+
+    async def open(self) -> Opened:
+        spec = self._spec
+        given = OpenInput(loop=spec.id, worktree=spec.worktree, allow_large=spec.allow_large, task=self.task())
+        return await workflow.execute_activity_method(
+            Activities.open_workspace,
+            given,
+            start_to_close_timeout=timedelta(hours=2),
+            retry_policy=_QUICK,
+            summary="baseline snapshot",
+        )
+
+    async def run_agent(self, agent: AgentSpec, run: str, timeout_s: float, standing: Standing) -> AgentResult:
+        step = f" step {standing.step}" if self._spec.steps else ""
+        return await self._sure(
+            lambda: workflow.execute_activity_method(
+                Activities.run_agent,
+                RunAgentInput(
+                    loop=self._spec.id,
+                    run=run,
+                    agent=agent,
+                    timeout_s=timeout_s,
+                    directory=self._spec.directory,
+                    standing=standing,
+                ),
+                start_to_close_timeout=_limit(timeout_s),
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_ADOPT,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary=f"#{standing.iteration} {agent.name}{step}",
+            )
+        )
+
+    async def run_evaluator(
+        self, command: str, iteration: int, run: str, timeout_s: float, *, scored: bool
+    ) -> EvaluatorResult:
+        return await self._sure(
+            lambda: workflow.execute_activity_method(
+                Activities.run_evaluator,
+                RunEvaluatorInput(
+                    loop=self._spec.id,
+                    iteration=iteration,
+                    run=run,
+                    command=command,
+                    timeout_s=timeout_s,
+                    directory=self._spec.directory,
+                    scored=scored,
+                ),
+                start_to_close_timeout=_limit(timeout_s),
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_ADOPT,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary=f"#{iteration} {run}",
+            )
+        )
+
+    async def snapshot(self, name: str, parent: str) -> Snapshot:
+        given = SnapshotInput(
+            loop=self._spec.id, name=name, message=f"beatctl: {self._spec.id} experiment {name}", parent=parent
+        )
+        return await self._sure(lambda: _locally(Activities.snapshot_workspace, given, summary=f"#{name} snapshot"))
+
+    async def restore(self, snapshot: str, keep: str) -> list[str]:
+        given = RestoreInput(loop=self._spec.id, snapshot=snapshot, keep=keep)
+        return await self._sure(lambda: _locally(Activities.restore_workspace, given, summary="restore"))
+
+    async def find_edits(self) -> list[str]:
+        given = EditsInput(loop=self._spec.id)
+        return await self._sure(lambda: _locally(Activities.find_edits, given, summary="look for edits"))
+
+    async def conclude(self, given: ConcludeInput) -> str | None:
+        return await self._sure(
+            lambda: _locally(
+                Activities.conclude_iteration, given, summary=f"#{given.row.iteration} {given.row.verdict}"
+            )
+        )
+
+    async def publish(self, status: Status) -> None:
+        await _locally(Activities.publish_status, status, summary=f"status: {status.state}")
+
+    async def close(self, given: CloseInput) -> Status:
+        return await _locally(Activities.close_workspace, given, summary=f"close: {given.status.outcome}")
+
+
+async def _locally(activity: Callable[[Activities, Given], Result], given: Given, summary: str) -> Result:
+    """A quick step on the workspace, in the worker that runs the workflow; once begun it is finished."""
+    return await workflow.execute_local_activity_method(
+        activity,
+        given,
+        start_to_close_timeout=_QUICK_LIMIT,
+        retry_policy=_QUICK,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary,
+    )
+
+
+def problem_of(error: ActivityError) -> tuple[str, str]:
+    """Why an activity failed, as a reason to pause and a sentence."""
+    cause: BaseException | None = error.cause
+    if isinstance(cause, ApplicationError):
+        return (cause.type if cause.type in _PAUSES else "workspace"), cause.message
+    return "workspace", str(cause or error)
+
+
+def _limit(timeout_s: float) -> timedelta:
+    return timedelta(seconds=timeout_s + _MARGIN_S) if timeout_s else _NO_LIMIT

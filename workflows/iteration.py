@@ -1,0 +1,245 @@
+"""One iteration: agent runs, snapshot, check, evaluator, verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, timestamp
+from beatctl.activities.prompt import Standing
+from beatctl.activities.run_agent import AgentResult
+from beatctl.activities.run_evaluator import EvaluatorResult
+from beatctl.workflows.calls import Calls
+from beatctl.workflows.spec import LoopSpec
+from beatctl.workflows.state import LoopState, sum_of_steps
+from beatctl.workflows.verdict import (
+    Judgement,
+    judge_agent,
+    judge_check,
+    judge_optimize,
+    judge_retry,
+    judge_unscored,
+    score_of,
+)
+
+
+class Loop(Protocol):
+    """What an iteration needs of the loop that it is part of."""
+
+    spec: LoopSpec
+    state: LoopState
+    calls: Calls
+
+    def doing(self, now: str) -> None: ...
+    async def pause(self, reason: str, detail: str) -> list[str]: ...
+    def time(self) -> float: ...
+
+
+class Edited(Exception):
+    """The user's files changed while no child ran: nothing was started.
+
+    `accepted`: they were found after a `resume`, which takes them in.
+    """
+
+    def __init__(self, paths: list[str], *, accepted: bool = False) -> None:
+        self.paths = paths
+        self.accepted = accepted
+
+
+@dataclass
+class Experiment:
+    """What has run in one iteration so far, and what it came to."""
+
+    number: int
+    started_at: float
+    agents: list[AgentRow] = field(default_factory=list)
+    evaluations: list[EvaluatorResult] = field(default_factory=list)
+    summary: str = ""
+    snapshot: str | None = None
+    changed: bool = False
+    repaired: list[str] = field(default_factory=list)
+    judgement: Judgement = field(default_factory=lambda: Judgement("crash", "interrupted", failure=True))
+    runs: dict[str, int] = field(default_factory=dict)
+
+    def run_name(self, kind: str) -> str:
+        """The next run's folder: `evaluator`, `evaluator-2`, …"""
+        self.runs[kind] = self.runs.get(kind, 0) + 1
+        return kind if self.runs[kind] == 1 else f"{kind}-{self.runs[kind]}"
+
+    @property
+    def name(self) -> str:
+        return str(self.number)
+
+    def row(self, loop: Loop, parent: int | None) -> Row:
+        """The iteration as the ledger keeps it."""
+        spec, judgement = loop.spec, self.judgement
+        reasons = [judgement.reason] if judgement.reason else []
+        if self.repaired:
+            reasons.append(f"put back: {', '.join(self.repaired)}")
+        evaluator = None
+        if self.evaluations:
+            last = self.evaluations[-1]
+            code = last.exit_code if last.signal is None else -last.signal
+            total = sum(run.duration_s for run in self.evaluations)
+            evaluator = EvaluatorRow(exit_code=code, duration_s=round(total, 3))
+        return Row(
+            iteration=self.number,
+            verdict=judgement.verdict,
+            score=judgement.score,
+            samples=[run.score for run in self.evaluations if run.score is not None],
+            started_at=timestamp(self.started_at),
+            duration_s=round(loop.time() - self.started_at, 3),
+            agent=sum_of_steps(spec.agent.name, self.agents, pipeline=bool(spec.steps)),
+            evaluator=evaluator,
+            snapshot=self.snapshot,
+            parent=parent,
+            summary=self.summary[:2000],
+            reason="; ".join(reasons)[:1000] or None,
+            logs=f"runs/{self.number}",
+            metrics=self.evaluations[-1].metrics if self.evaluations else {},
+        )
+
+
+async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
+    """Run the agent (each step of a pipeline) and take its work as a snapshot. A verdict where it failed.
+
+    Raises Edited when the user has changed files that nothing of the loop's was writing.
+    """
+    spec, state = loop.spec, loop.state
+    steps = max(1, len(spec.steps))
+    assert state.base is not None
+    assert state.base.snapshot is not None
+    parent = state.base.snapshot
+    for step in range(1, steps + 1):
+        result = await _run_agent(loop, it, step)
+        if step == 1:
+            it.started_at = result.started_at or it.started_at
+        it.agents.append(_agent_row(spec, result))
+        it.summary = result.summary or it.summary
+        loop.doing(f"snapshot of #{it.number}")
+        last = step == steps or result.status != "done"
+        taken = await loop.calls.snapshot(it.name if last else f"{it.name}-step{step}", parent)
+        it.snapshot, it.changed = taken.snapshot, it.changed or taken.changed
+        it.repaired += [what for what in taken.repaired if what not in it.repaired]
+        failed = judge_agent(result)
+        if failed is not None:
+            return failed
+        parent = taken.snapshot
+    return None
+
+
+async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
+    spec, state = loop.spec, loop.state
+    words = f"{spec.agent.name} step {step} of {len(spec.steps)}" if spec.steps else spec.agent.name
+    while True:
+        loop.doing(f"#{it.number} {words}")
+        standing = Standing(
+            iteration=it.number,
+            max_iterations=state.limits.max_iterations,
+            step=step,
+            baseline=state.baseline.score if state.baseline else None,
+            best=state.best.score if state.best else None,
+            best_iteration=state.best.iteration if state.best else None,
+            target=state.limits.target,
+            samples=spec.samples,
+        )
+        kind = "agent" if step == 1 else f"agent-step{step}"
+        result = await loop.calls.run_agent(spec.agent, it.run_name(kind), state.limits.agent_timeout_s, standing)
+        if result.status == "edited":
+            raise Edited(result.edits)
+        if result.status not in ("missing", "authentication"):
+            return result
+        reason = "agent-gone" if result.status == "missing" else "authentication"
+        edits = await loop.pause(reason, result.error or f"{spec.agent.name} could not be run")
+        if edits:
+            raise Edited(edits, accepted=True)
+
+
+def _agent_row(spec: LoopSpec, result: AgentResult) -> AgentRow:
+    return AgentRow(
+        name=spec.agent.name,
+        version=spec.agent.version,
+        model=result.model or spec.agent.model,
+        exit_code=result.exit_code,
+        session_id=result.session_id,
+        cost_usd=result.cost_usd,
+        tokens=result.tokens,
+        duration_s=result.duration_s,
+        adopted=result.adopted,
+        lost=result.lost,
+    )
+
+
+async def run_check(loop: Loop, it: Experiment) -> Judgement | None:
+    """Run `--check` on what lies in the work tree; a verdict where it refuses it."""
+    if loop.spec.check is None:
+        return None
+    loop.doing(f"#{it.number} check")
+    limit = loop.state.limits.eval_timeout_s
+    run = it.run_name("check")
+    result = await loop.calls.run_evaluator(loop.spec.check, it.number, run, limit, scored=False)
+    return judge_check(result, loop.spec.strategy)
+
+
+async def measure(loop: Loop, it: Experiment, kind: str = "evaluator") -> list[EvaluatorResult]:
+    """Run the evaluator as many times as samples are wanted, and no more once one has decided."""
+    spec = loop.spec
+    runs: list[EvaluatorResult] = []
+    for sample in range(1, spec.samples + 1):
+        of = f" {sample} of {spec.samples}" if spec.samples > 1 else ""
+        loop.doing(f"#{it.number} {kind}{of}")
+        scored = spec.strategy == "optimize"
+        limit = loop.state.limits.eval_timeout_s
+        runs.append(await loop.calls.run_evaluator(spec.evaluator, it.number, it.run_name(kind), limit, scored=scored))
+        if scored and runs[-1].score is None:
+            break
+        if not scored and judge_retry(runs, spec.samples) is not None:
+            break
+    return runs
+
+
+async def evaluate(loop: Loop, it: Experiment) -> Judgement:
+    """Measure the snapshot in the work tree and judge it."""
+    refused = await run_check(loop, it)
+    if refused is not None:
+        return refused
+    if loop.spec.strategy == "retry":
+        it.evaluations = await measure(loop, it)
+        judged = judge_retry(it.evaluations, loop.spec.samples)
+        assert judged is not None
+        return judged
+    return await _evaluate_score(loop, it)
+
+
+async def _evaluate_score(loop: Loop, it: Experiment) -> Judgement:
+    """Keep or discard by score. A candidate without one is told from a broken environment by scoring the best again."""
+    spec, best = loop.spec, loop.state.best
+    assert best is not None
+    assert best.score is not None
+    assert best.snapshot is not None
+    assert spec.direction is not None
+    while True:
+        it.evaluations = await measure(loop, it)
+        score = score_of(it.evaluations, spec.samples)
+        if score is not None:
+            return judge_optimize(score, best.score, spec.direction, changed=it.changed)
+        unscored = judge_unscored(it.evaluations[-1])
+        if not it.changed:
+            again = it.evaluations
+        else:
+            await loop.calls.restore(best.snapshot, f"{it.name}-left")
+            again = await measure(loop, it, "best")
+        if it.changed and score_of(again, spec.samples) is not None:
+            return unscored
+        await loop.calls.restore(best.snapshot, f"{it.name}-left")
+        detail = f"The evaluator gives the best version no score either ({again[-1].words()})."
+        edits = await loop.pause("evaluator-broken", f"{detail} Mend it, then: beatctl resume {spec.id}")
+        if edits:
+            return Judgement("inconclusive", f"not judged, the evaluator was broken: {again[-1].words()}")
+        assert it.snapshot is not None
+        await loop.calls.restore(it.snapshot, f"{it.name}-left")
+
+
+def mark(it: Experiment) -> Mark:
+    """The experiment as something to go on from."""
+    return Mark(iteration=it.number, score=it.judgement.score, snapshot=it.snapshot)

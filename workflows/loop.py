@@ -1,0 +1,369 @@
+"""LoopWorkflow: one loop, from its baseline to its end, as a chain of workflow runs."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
+    from beatctl.activities.conclude import CloseInput, ConcludeInput
+    from beatctl.activities.ledger import Status
+    from beatctl.workflows.baseline import baseline
+    from beatctl.workflows.calls import Calls, problem_of
+    from beatctl.workflows.details import details
+    from beatctl.workflows.iteration import Edited, Experiment, evaluate, mark, measure, run_agents
+    from beatctl.workflows.spec import Limits
+    from beatctl.workflows.state import LoopInput, LoopState
+    from beatctl.workflows.stopping import Reason, cooldown_s, outcome_of, reason_to_end
+    from beatctl.workflows.verdict import Judgement, judge_retry, score_of
+
+STATE = SearchAttributeKey.for_keyword("BeatctlState")
+OUTCOME = SearchAttributeKey.for_keyword("BeatctlOutcome")
+
+
+class Stopped(Exception):
+    """`stop` was asked for while the loop was paused."""
+
+
+@workflow.defn(name="Loop")
+class LoopWorkflow:
+    """Works on one goal until it is reached or a limit ends it. Its result is the loop's last status."""
+
+    @workflow.init
+    def __init__(self, given: LoopInput) -> None:
+        self.spec = given.spec
+        self.state = given.state or LoopState(limits=given.spec.limits, started_at=self.time())
+        self.calls = Calls(self.spec, self.pause)
+        self._resumed = False
+        self._limits_changed = False
+        self._published = self.state.version
+        self._shown = "running None"
+        self._current: Experiment | None = None
+
+    # What a person may ask for ------------------------------------------------------------------------------------
+
+    @workflow.signal(name="pause")
+    def pause_asked(self) -> None:
+        if self.state.state == "running" and self.state.asked is None:
+            self.state.asked = "pause"
+            self._changed()
+
+    @workflow.signal
+    def resume(self) -> None:
+        if self.state.state == "paused":
+            self._resumed = True
+        elif self.state.asked == "pause":
+            self.state.asked = None
+            self._changed()
+
+    @workflow.signal
+    def stop(self) -> None:
+        if self.state.outcome is None:
+            self.state.asked = "stop"
+            self._changed()
+
+    @workflow.query
+    def status(self) -> Status:
+        return self.state.status(self.spec, self.time())
+
+    @workflow.update
+    def set_limits(self, changes: dict[str, Any]) -> dict[str, Any]:
+        self.state.limits = Limits.model_validate({**self.state.limits.model_dump(), **changes})
+        self._limits_changed = True
+        self._changed()
+        return self.state.limits.model_dump()
+
+    @set_limits.validator
+    def _check_limits(self, changes: dict[str, Any]) -> None:
+        unknown = sorted(set(changes) - set(Limits.model_fields))
+        if unknown:
+            raise ApplicationError(f"No such limit: {', '.join(unknown)}", non_retryable=True)
+        try:
+            Limits.model_validate({**self.state.limits.model_dump(), **changes})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ApplicationError(f"{first['loc'][0]}: {first['msg']}", non_retryable=True) from None
+
+    # The loop -----------------------------------------------------------------------------------------------------
+
+    @workflow.run
+    async def run(self, given: LoopInput) -> Status:
+        publisher = asyncio.create_task(self._publish_changes())
+        cancelled: BaseException | None = None
+        reason: Reason
+        workflow.set_current_details(details(self.spec, self.state))
+        try:
+            reason, detail = await self._work()
+        except Stopped:
+            reason, detail = "stopped", ""
+        except (asyncio.CancelledError, ActivityError) as error:
+            if not is_cancelled_exception(error):
+                reason, detail = "error", f"{problem_of(error)[1] if isinstance(error, ActivityError) else error}"
+            else:
+                reason, detail, cancelled = "cancelled", "", error
+        publisher.cancel()
+        status = await self._close(reason, detail)
+        if cancelled is not None:
+            raise cancelled
+        return status
+
+    async def _work(self) -> tuple[Reason, str]:
+        """Baseline, then iterations until there is a reason to end."""
+        state = self.state
+        if not state.opened:
+            self._current = Experiment(0, self.time())
+            ended = await baseline(self, self._current)
+            self._current = None
+            if ended is not None:
+                return ended
+        while True:
+            reason = reason_to_end(state.progress(self.spec, self.time()), state.limits)
+            if reason is not None:
+                return reason, ""
+            if state.asked == "stop":
+                return "stopped", ""
+            edits: list[str] = []
+            if state.limits.max_unchanged and state.unchanged >= state.limits.max_unchanged:
+                edits = await self.pause("unchanged", self._unchanged_words())
+                state.unchanged = 0
+            elif state.asked == "pause":
+                edits = await self.pause("asked", "")
+            elif not state.cooled:
+                await self._cool_down()
+                continue
+            else:
+                await self._hand_over()
+                state.cooled = False
+                await self._iterate()
+            if edits:
+                await self._take_in(edits)
+
+    async def _iterate(self) -> None:
+        it = self._current = Experiment(self.state.iteration + 1, self.time())
+        try:
+            it.judgement = await run_agents(self, it) or await evaluate(self, it)
+        except Edited as edited:
+            edits = edited.paths
+            if it.agents:  # a pipeline's earlier steps ran: their work is in the snapshot, and judged by nobody
+                it.judgement = Judgement("inconclusive", "files were edited between its steps")
+                await self._conclude(it, restore=False)
+            self._current = None
+            if not edited.accepted:
+                edits = await self.pause("edited", _edited_words(self.spec.id, edits)) or edits
+            await self._take_in(edits)
+            return
+        broken = it.judgement.verdict == "inconclusive"
+        await self._conclude(it, restore=not broken)
+        self._current = None
+        if broken:
+            await self._take_in(["the evaluator's repair"])
+
+    async def _conclude(self, it: Experiment, *, restore: bool = True) -> None:
+        """Count the iteration, put the work tree where the next one starts, and write its row."""
+        state, judged = self.state, it.judgement
+        assert state.base is not None
+        parent = state.base.iteration
+        state.failures = state.failures + 1 if judged.failure else 0
+        state.unchanged = 0 if it.changed else state.unchanged + 1
+        state.last_words = it.summary[:300]
+        state.since_keep = 0 if judged.verdict == "keep" else state.since_keep + 1
+        if judged.verdict == "keep":
+            state.kept += 1
+            state.best = state.base = mark(it)
+        elif judged.verdict == "pass":
+            state.passed = True
+            state.best = state.base = mark(it)
+        elif self.spec.strategy == "retry" and self.spec.on_fail == "keep" and it.snapshot is not None:
+            state.base = mark(it)
+        await self._write(it, parent, state.base.snapshot if restore else None)
+
+    async def _write(self, it: Experiment, parent: int | None, restore: str | None) -> None:
+        state = self.state
+        row = it.row(self, parent)
+        state.count(row)
+        self._changed()
+        self._published = state.version  # the row is written together with the status
+        status = state.status(self.spec, self.time())
+        label = it.name if it.snapshot is not None else None
+        snapshot = await self.calls.conclude(ConcludeInput(row=row, status=status, label=label, restore=restore))
+        for held in (state.best, state.base, state.baseline):
+            if held is not None and held.iteration == it.number:
+                held.snapshot = snapshot
+
+    async def _take_in(self, paths: list[str]) -> None:
+        """The user's edits become a row of their own, scored, and the loop goes on from there."""
+        state, spec = self.state, self.spec
+        it = self._current = Experiment(state.iteration + 1, self.time(), changed=True)
+        it.summary = f"your edits: {', '.join(paths[:5])}"
+        assert state.base is not None
+        assert state.base.snapshot is not None
+        while True:
+            taken = await self.calls.snapshot(it.name, state.base.snapshot)
+            it.snapshot = taken.snapshot
+            it.evaluations = await measure(self, it)
+            if spec.strategy == "retry":
+                judged = judge_retry(it.evaluations, spec.samples)
+                assert judged is not None
+                it.judgement = Judgement(judged.verdict, judged.reason or "your edits")
+                break
+            score = score_of(it.evaluations, spec.samples)
+            if score is not None:
+                it.judgement = Judgement("keep", "your edits", score)
+                break
+            await self.calls.restore(taken.snapshot, f"{it.name}-left")
+            said = it.evaluations[-1].words()
+            await self.pause("evaluator-broken", f"With your edits there is no score: {said}.")
+        parent = state.base.iteration
+        state.base = mark(it)
+        state.unchanged = state.failures = 0
+        state.edit_rows += 1
+        if spec.strategy == "optimize":
+            state.best = state.base
+        elif it.judgement.verdict == "pass":
+            state.best, state.passed = state.base, True
+        await self._write(it, parent, it.snapshot)
+        self._current = None
+
+    # Waiting ------------------------------------------------------------------------------------------------------
+
+    async def pause(self, reason: str, detail: str) -> list[str]:
+        """Wait until resumed. Returns what the user has edited meanwhile; raises Stopped."""
+        state = self.state
+        state.state, state.reason, state.detail = "paused", reason, detail
+        if state.asked == "pause":
+            state.asked = None
+        self._resumed = False
+        self._changed()
+        await workflow.wait_condition(lambda: self._resumed or state.asked == "stop")
+        if state.asked == "stop":
+            raise Stopped
+        state.state, state.reason, state.detail = "running", None, ""
+        self._changed()
+        return await self.calls.find_edits()
+
+    async def _cool_down(self) -> None:
+        """The pause between iterations, as a durable timer; `pause`, `stop` and changed limits are heard meanwhile."""
+        state = self.state
+        start = self.time()
+        while True:
+            wait_s = start + cooldown_s(state.limits, start - state.started_at) - self.time()
+            if wait_s <= 0:
+                state.cooled = True
+                return
+            self.doing(f"cooling down for {wait_s:.3g} s")
+            self._limits_changed = False
+            try:
+                await workflow.wait_condition(
+                    lambda: self._limits_changed or state.asked is not None,
+                    timeout=timedelta(seconds=wait_s),
+                    timeout_summary="cooldown",
+                )
+            except TimeoutError:
+                continue
+            if state.asked is not None:
+                return
+
+    async def _hand_over(self) -> None:
+        """Go on as a new run of the chain once this run's history is long enough."""
+        length = workflow.info().get_current_history_length()
+        if length < self.spec.continue_as_new_events and not workflow.info().is_continue_as_new_suggested():
+            return
+        await workflow.wait_condition(
+            lambda: workflow.all_handlers_finished() and self._published >= self.state.version
+        )
+        workflow.continue_as_new(LoopInput(spec=self.spec, state=self.state))
+
+    async def _close(self, reason: Reason, detail: str) -> Status:
+        """End the loop: what an interrupted run left is kept and undone, the folder is given back, the end is told."""
+        state, it = self.state, self._current
+        child_ran = it is not None and state.state != "paused"
+        row = None
+        if it is not None and it.number > 0 and (it.agents or child_ran):
+            it.judgement = Judgement("crash", f"{reason} before it was judged")
+            row = it.row(self, state.base.iteration if state.base else None)
+            state.count(row)
+        state.end(
+            reason,
+            outcome_of(reason, state.progress(self.spec, self.time())),
+            detail or self._end_words(reason),
+            self.time(),
+        )
+        self._changed()
+        interrupted = None
+        if it is not None and child_ran:
+            interrupted = it.name if it.snapshot is None else f"{it.name}-left"
+        closed = await self.calls.close(
+            CloseInput(
+                status=state.status(self.spec, self.time()),
+                row=row,
+                opened=state.first is not None,
+                interrupted=interrupted,
+                restore=state.base.snapshot if state.base and it is not None else None,
+            )
+        )
+        state.detail = closed.detail
+        return closed
+
+    # Telling ------------------------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        return workflow.now().timestamp()
+
+    def doing(self, now: str) -> None:
+        """Note what the loop does next, for the Web UI."""
+        self.state.now = now
+        workflow.set_current_details(details(self.spec, self.state))
+
+    def _changed(self) -> None:
+        """The status has changed: the Web UI, the search attributes and the state folder are to know."""
+        state = self.state
+        state.version += 1
+        workflow.set_current_details(details(self.spec, state))
+        shown = f"{state.state} {state.outcome}"
+        if shown != self._shown:
+            self._shown = shown
+            workflow.upsert_search_attributes(
+                [STATE.value_set(state.state), *([OUTCOME.value_set(state.outcome)] if state.outcome else [])]
+            )
+
+    async def _publish_changes(self) -> None:
+        while True:
+            await workflow.wait_condition(lambda: self.state.version > self._published)
+            version = self.state.version
+            try:
+                await self.calls.publish(self.state.status(self.spec, self.time()))
+            except ActivityError as error:
+                workflow.logger.warning("status not written: %s", error)
+            self._published = max(self._published, version)
+
+    def _unchanged_words(self) -> str:
+        state, agent = self.state, self.spec.agent
+        cost = f" (${state.cost_usd:.2f})" if state.cost_usd else ""
+        said = f' It last said: "{state.last_words}".' if state.last_words else ""
+        hint = " Try --permissions full." if agent.kind != "command" and agent.permissions == "workspace" else ""
+        return f"{agent.name} changed nothing {state.unchanged} times{cost}.{said}{hint}"
+
+    def _end_words(self, reason: Reason) -> str:
+        state = self.state
+        if reason == "max-failures":
+            return f"{state.failures} failures in a row."
+        if reason == "passed" and state.iteration == 0:
+            return "Already passes; nothing spent. Flaky? --samples 5 wants five passes in a row."
+        if reason == "target" and state.iteration == 0:
+            return "The baseline meets the target already; nothing spent."
+        return ""
+
+
+def _edited_words(loop: str, paths: list[str]) -> str:
+    others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return (
+        f"You edited {paths[0]}{others} while {loop} waited: paused, nothing overwritten. "
+        f"beatctl resume {loop} takes your edits in, scores them, and goes on from there."
+    )

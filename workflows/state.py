@@ -1,0 +1,139 @@
+"""A loop's state: what continue-as-new carries from one run of the chain to the next."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from beatctl.activities.ledger import AgentRow, Mark, Outcome, Row, State, Status, timestamp
+from beatctl.workflows.spec import Limits, LoopSpec
+from beatctl.workflows.stopping import Progress, Reason
+
+
+class LoopState(BaseModel):
+    """Counters, limits, best and pause. Times are unix seconds by the workflow's clock."""
+
+    limits: Limits
+    started_at: float
+    state: State = "running"
+    outcome: Outcome | None = None
+    reason: str | None = None
+    detail: str = ""
+    asked: Literal["pause", "stop", "cancel"] | None = None
+    now: str = ""
+    opened: bool = False
+    iteration: int = 0
+    """The last row's number."""
+    edit_rows: int = 0
+    """Rows that hold the user's own edits; they don't count as iterations."""
+    failures: int = 0
+    unchanged: int = 0
+    since_keep: int = 0
+    passed: bool = False
+    baseline: Mark | None = None
+    best: Mark | None = None
+    base: Mark | None = None
+    """What the work tree holds between iterations: where the next one starts."""
+    first: str | None = None
+    """The untouched workspace's snapshot."""
+    last_words: str = ""
+    """What the agent said last, for a pause that quotes it."""
+    kept: int = 0
+    counts: dict[str, int] = {}
+    cost_usd: float = 0.0
+    tokens: int = 0
+    ended_at: float | None = None
+    cooled: bool = False
+    """The cooldown before the next iteration is over."""
+    version: int = 0
+
+    def count(self, row: Row) -> None:
+        """Take a concluded row into the counters."""
+        self.iteration = max(self.iteration, row.iteration)
+        self.counts[row.verdict] = self.counts.get(row.verdict, 0) + 1
+        if row.agent is not None:
+            self.cost_usd = round(self.cost_usd + (row.agent.cost_usd or 0.0), 6)
+            self.tokens += row.agent.tokens or 0
+
+    def progress(self, spec: LoopSpec, now: float) -> Progress:
+        """What the decision to go on rests on."""
+        return Progress(
+            strategy=spec.strategy,
+            direction=spec.direction,
+            iterations=self.iteration - self.edit_rows,
+            failures=self.failures,
+            since_keep=self.since_keep,
+            passed=self.passed,
+            baseline=self.baseline.score if self.baseline else None,
+            best=self.best.score if self.best else None,
+            elapsed_s=now - self.started_at,
+        )
+
+    def status(self, spec: LoopSpec, now: float) -> Status:
+        """The loop's status object at this moment."""
+        return Status(
+            id=spec.id,
+            goal=spec.goal,
+            strategy=spec.strategy,
+            state=self.state,
+            outcome=self.outcome,
+            reason=self.reason,
+            iteration=self.iteration,
+            failures=self.failures,
+            baseline=self.baseline,
+            best=self.best,
+            cost_usd=self.cost_usd,
+            tokens=self.tokens,
+            elapsed_s=round((self.ended_at or now) - self.started_at, 3),
+            ui_url=spec.ui_url,
+            directory=spec.directory,
+            asked=self.asked,
+            detail=self.detail,
+            now=self.now,
+            direction=spec.direction,
+            agent=spec.agent.name,
+            limits=self.limits.model_dump(),
+            kept=self.kept,
+            counts=self.counts,
+            started_at=timestamp(self.started_at),
+            ended_at=timestamp(self.ended_at) if self.ended_at else None,
+            worktree=spec.worktree,
+            connection=spec.connection,
+            version=self.version,
+        )
+
+    def end(self, reason: Reason, outcome: Outcome, detail: str, now: float) -> None:
+        """The loop has ended."""
+        self.state, self.outcome, self.reason, self.detail = "finished", outcome, reason, detail
+        self.asked, self.now, self.ended_at = None, "", now
+
+
+class LoopInput(BaseModel):
+    """What a run of the chain is given: the specification, and the state of the run before it."""
+
+    spec: LoopSpec
+    state: LoopState | None = None
+
+
+def sum_of_steps(name: str, runs: list[AgentRow], *, pipeline: bool) -> AgentRow | None:
+    """An iteration's agent row: its one run, or a pipeline's runs added up, with the steps."""
+    if not runs:
+        return None
+    if not pipeline:
+        return runs[0]
+    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
+    tokens = [run.tokens for run in runs if run.tokens is not None]
+    return AgentRow(
+        name=name,
+        version=runs[-1].version,
+        model=runs[-1].model,
+        exit_code=runs[-1].exit_code,
+        session_id=runs[-1].session_id,
+        cost_usd=round(sum(costs), 6) if costs else None,
+        tokens=sum(tokens) if tokens else None,
+        duration_s=round(sum(run.duration_s for run in runs), 3),
+        adopted=any(run.adopted for run in runs),
+        lost=sum(run.lost for run in runs),
+        steps=runs,
+    )
