@@ -1,0 +1,111 @@
+"""Which Temporal server a loop is on, and connecting to it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from beatctl.activities.home import Home
+from beatctl.worker.run_folder import EMBEDDED, read_json, write_json
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+    from temporalio.envconfig import ClientConnectConfig
+
+CONNECT_LIMIT_S = 10.0
+
+
+class ServerUnreachable(Exception):
+    """No Temporal server answers; the text is one line for the user."""
+
+
+class Connection(BaseModel):
+    """A Temporal server and a namespace on it. Secrets are no part of it: they stay in the environment."""
+
+    address: str
+    namespace: str = "default"
+    embedded: bool
+    ui_url: str | None = None
+
+    @property
+    def label(self) -> str:
+        return EMBEDDED if self.embedded else f"{self.address}/{self.namespace}"
+
+
+def chosen(environ: Mapping[str, str]) -> Connection | None:
+    """The shared server that TEMPORAL_ADDRESS names, with its namespace; None: beatctl's own, embedded server."""
+    if not environ.get("TEMPORAL_ADDRESS"):
+        return None
+    found = _profile(environ)
+    return Connection(address=found.get("target_host", ""), namespace=found.get("namespace", "default"), embedded=False)
+
+
+async def connect(connection: Connection, *, lazy: bool = False, environ: Mapping[str, str] | None = None) -> Client:
+    """A client for the connection. TLS and API key of a shared server are read from `environ` as the temporal CLI does.
+
+    Raises ServerUnreachable.
+    """
+    from temporalio.client import Client
+    from temporalio.contrib.pydantic import pydantic_data_converter
+    from temporalio.service import RPCError
+
+    shared = {} if connection.embedded else _profile(os.environ if environ is None else environ)
+    settings: ClientConnectConfig = {**shared, "target_host": connection.address, "namespace": connection.namespace}
+    try:
+        async with asyncio.timeout(CONNECT_LIMIT_S):
+            return await Client.connect(**settings, lazy=lazy, data_converter=pydantic_data_converter)
+    except (RuntimeError, RPCError, OSError, ValueError) as problem:  # OSError: TimeoutError too
+        hint = "Run beatctl doctor." if connection.embedded else "Check TEMPORAL_ADDRESS and the network."
+        raise ServerUnreachable(
+            f"No Temporal server answers at {connection.address}: {_reason(problem)}. {hint}"
+        ) from problem
+
+
+def _profile(environ: Mapping[str, str]) -> ClientConnectConfig:
+    from temporalio.envconfig import ClientConfigProfile
+
+    return ClientConfigProfile.load(override_env_vars=environ).to_client_connect_config()
+
+
+def _reason(problem: Exception) -> str:
+    """The SDK's nested error in a few words."""
+    text = str(problem)
+    if isinstance(problem, TimeoutError):
+        return f"nothing within {CONNECT_LIMIT_S:.0f} s"
+    kind = re.search(r"kind: (\w+)", text)
+    if kind:
+        return re.sub(r"(?<!^)(?=[A-Z])", " ", kind[1]).lower()
+    message = re.search(r'message: "([^"]+)"', text)
+    return (message[1] if message else text).replace("\n", " ")[:200]
+
+
+def task_queue(home: Home) -> str:
+    """The queue of this host and home: the loops' files are here, and so must be their worker.
+
+    Named after the host, once: a laptop that gets another name in another network keeps its loops. A home that was
+    copied to another machine gets a queue of its own.
+    """
+    place = home.root / "run" / "queue.json"
+    machine = _machine()
+    kept = read_json(place)
+    if kept.get("name") and kept.get("machine") == machine:
+        return str(kept["name"])
+    name = f"beatctl@{socket.gethostname()}-{hashlib.sha256(str(home.root.resolve()).encode()).hexdigest()[:6]}"
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_json(place, {"name": name, "machine": machine})
+    return name
+
+
+def _machine() -> str:
+    try:
+        return Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,191 @@
+"""The worker of one host and home: `python -m beatctl.worker.main --home … --connection JSON`.
+
+It hosts the loops' workflows and activities on the host's task queue until SIGTERM or SIGINT. Agents are children of
+their shims, not of this process: they outlive it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.service import RPCError
+from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from beatctl import __version__
+from beatctl.activities.home import Home
+from beatctl.worker import server_settings
+from beatctl.worker.connection import Connection, ServerUnreachable, connect, task_queue
+from beatctl.worker.run_folder import RunFolder, process_start, write_json
+
+log = logging.getLogger("beatctl.worker")
+
+THREADS = 64
+"""For activities that touch files: enough for many loops at once, few enough for one disk."""
+
+# They have no side effects at import, and are large: loading them again for each workflow would cost time and memory.
+PASSED_THROUGH = ("beatctl", "pydantic", "pydantic_core", "annotated_types", "typing_inspection")
+
+
+def build_worker(
+    client: Client,
+    queue: str,
+    workflows: Sequence[type],
+    activities: Sequence[Callable[..., Any]],
+    executor: ThreadPoolExecutor,
+) -> Worker:
+    """A worker with beatctl's settings. Which workflows and activities it hosts is the caller's to say (tests have
+    small ones of their own)."""
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=workflows,
+        activities=activities,
+        activity_executor=executor,
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+        ),
+        # A cancel reaches an activity with its next heartbeat: unthrottled, 0.1 s instead of 22.
+        max_heartbeat_throttle_interval=timedelta(seconds=2),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+        # How long a loop waits for a killed worker's memory of it before any worker may go on.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+        max_concurrent_activities=500,
+        max_concurrent_local_activities=500,
+        max_concurrent_workflow_tasks=200,
+        deployment_config=_deployment(),
+    )
+
+
+def _deployment() -> WorkerDeploymentConfig | None:
+    """Worker versioning where it is asked for only: a versioned worker idles until its version is made current."""
+    name, build = os.environ.get("TEMPORAL_DEPLOYMENT_NAME"), os.environ.get("TEMPORAL_WORKER_BUILD_ID")
+    if not name or not build:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=name, build_id=build), use_worker_versioning=True
+    )
+
+
+async def run(home: Home, connection: Connection) -> None:
+    """Host the loops until told to stop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Before connecting: a server that was started together with this worker comes up meanwhile.
+    from beatctl.activities.host import Activities
+    from beatctl.activities.processes import Spawner
+    from beatctl.workflows.loop import LoopWorkflow
+
+    client = await _connect_in_time(connection, stop)
+    if client is None:
+        return
+    await _settle(client, connection)
+    spawner = Spawner()
+    queue = task_queue(home)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="activity") as executor:
+        worker = build_worker(client, queue, [LoopWorkflow], Activities(home, spawner).all(), executor)
+        announced = asyncio.create_task(_announce(client, queue, RunFolder(home.root, connection.label)))
+        try:
+            await run_until(worker, stop)
+        finally:
+            announced.cancel()
+            await spawner.close()
+
+
+async def run_until(worker: Worker, stop: asyncio.Event) -> None:
+    """Run the worker until `stop`, then shut it down gracefully. Raises what ends the worker by itself."""
+    running = asyncio.create_task(worker.run())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not running.done():
+        log.info("stopping")
+        await worker.shutdown()
+    await running
+
+
+async def _connect_in_time(connection: Connection, stop: asyncio.Event) -> Client | None:
+    """A client as soon as the server is there; None when told to stop before. Says once in a while that it waits."""
+    pause, told = 0.05, 0.0
+    while not stop.is_set():
+        try:
+            client = await connect(connection)
+            # Connected is not yet served: just after its start the server answers that it isn't healthy.
+            await server_settings.check(client)
+        except (ServerUnreachable, RPCError) as problem:
+            if time.monotonic() - told > 30 and pause > 1:
+                log.warning("%s; trying on", problem)
+                told = time.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+            pause = min(pause * 1.3, 5.0)
+        else:
+            return client
+    return None
+
+
+async def _settle(client: Client, connection: Connection) -> None:
+    """What the server has to know. Where we may not tell it, loops may still run: the log has it."""
+    try:
+        if connection.embedded:
+            await server_settings.keep_for_long(client)
+        await server_settings.add_search_attributes(client)
+    except RPCError as problem:
+        log.warning("could not settle the namespace %s: %s", client.namespace, problem)
+
+
+async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
+    """Tell the supervisor when the server has seen this worker ask for work."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    while True:
+        with suppress(RPCError):
+            described = await client.workflow_service.describe_task_queue(request)
+            if any(poller.identity == client.identity for poller in described.pollers):
+                break
+        await asyncio.sleep(0.05)
+    folder.create()
+    start = process_start(os.getpid())
+    write_json(folder.worker, {"pid": os.getpid(), "start": start, "started": time.time(), "version": __version__})
+    log.info("takes work from %s on %s", queue, client.service_client.config.target_host)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="beatctl worker")
+    parser.add_argument("--home", required=True, type=Path)
+    parser.add_argument("--connection", required=True, help="address, namespace, embedded, as a JSON object")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("temporalio").setLevel(logging.WARNING)
+    try:
+        asyncio.run(run(Home(given.home), Connection.model_validate_json(given.connection)))
+    except ServerUnreachable as problem:
+        print(problem, file=sys.stderr)  # noqa: T201
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,250 @@
+"""The background process that keeps a Temporal dev server and a worker alive: `python -m beatctl.worker.supervisor`.
+
+One for each home and connection. It imports little (no temporalio, no pydantic), since it lives as long as any loop.
+Told by SIGTERM or SIGINT it ends the worker, then the server; agents go on under their shims. A start that comes to
+nothing three times in a row ends it with the reason in its state; once all was ready it never gives up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from beatctl import __version__
+from beatctl.worker import embedded_server
+from beatctl.worker.children import Child, rotate
+from beatctl.worker.isolation import python_module
+from beatctl.worker.run_folder import EMBEDDED, RunFolder, end_process, process_start, read_json, write_json
+
+PATIENCE_S = 10.0
+"""How long worker and server each may take to end."""
+HOPELESS = 3
+"""Starts in a row that came to nothing, before anything ever was ready."""
+SLOW_S = 120.0
+"""A server that hasn't opened its port by then hangs."""
+
+
+class Hopeless(Exception):
+    """What was to be kept alive can't be started."""
+
+
+class Supervisor:
+    def __init__(self, folder: RunFolder, connection: dict[str, Any], program: Path | None, foreground: bool) -> None:
+        self.folder = folder
+        self.connection = connection
+        self.program = program
+        self.foreground = foreground
+        self.embedded = folder.label == EMBEDDED
+        self.server = Child("server", folder.server_log)
+        self.worker = Child("worker", folder.worker_log)
+        self.error: str | None = None
+        self.started = time.time()
+        self.port = 0
+        self.stopping = False
+        self._written: dict[str, Any] = {}
+        self._start_time = process_start(os.getpid())
+        self._wake_read, self._wake_write = os.pipe()
+
+    # What happens, in order of time.
+
+    def run(self) -> int:
+        """Until told to stop. The lock is held by the caller."""
+        self._listen_to_signals()
+        self._end_what_a_killed_one_left()
+        self.write()
+        try:
+            while not self.stopping:
+                self.look()
+                self.write()
+                self._wait(self._seconds_to_wait())
+        except Hopeless as problem:
+            self.say(str(problem))
+            self.error = str(problem)
+        finally:
+            # The worker first: what it still has to tell the server, it can.
+            self.worker.end(PATIENCE_S)
+            self.server.end(PATIENCE_S)
+            self.folder.worker.unlink(missing_ok=True)
+            self.write()
+        self.say("ended")
+        return 1 if self.error else 0
+
+    def look(self) -> None:
+        """Start what should run and does not; notice what has become ready."""
+        if self.embedded:
+            self._look_after_server()
+        self._look_after_worker()
+        if self.server_is_ready() and self.worker.is_ready():
+            self.error = None
+
+    def _look_after_server(self) -> None:
+        self._note_end(self.server)
+        if self.server.pid is None:
+            if time.monotonic() >= self.server.wants_start_at:
+                self._start_server()
+        elif not self.server.is_ready():
+            if embedded_server.answers(self.port) and embedded_server.listens(self.server.pid, self.port) is not False:
+                self.server.mark_ready()
+                self.say(f"Temporal server on {self.connection['address']}, Web UI {self.connection['ui_url']}")
+            elif time.monotonic() - self.server.started_at > SLOW_S:
+                self.server.signal(signal.SIGKILL)
+
+    def _start_server(self) -> None:
+        try:
+            port, ui_port = embedded_server.choose_ports(self.folder)
+            self.program = self._existing_program()
+            database = self.folder.home / "temporal.db"
+            self.server.start(
+                embedded_server.command_line(self.program, database, port, ui_port),
+                embedded_server.environment(os.environ),
+            )
+        except OSError as problem:
+            self.server.failed_to_start()
+            self._failed(self.server, str(problem))
+            return
+        if self.port != port:
+            self.port = port
+            self.connection["address"] = f"{embedded_server.ADDRESS}:{port}"
+            self.connection["ui_url"] = f"http://{embedded_server.ADDRESS}:{ui_port}"
+            self.worker.end(PATIENCE_S)  # it knows the old address
+
+    def _existing_program(self) -> Path:
+        if self.program is None or not self.program.exists():  # upgraded or cleaned away since
+            from beatctl.worker.server_program import ServerProgramMissing, find_or_fetch
+
+            try:
+                return find_or_fetch(os.environ, self.say)
+            except ServerProgramMissing as problem:
+                raise OSError(str(problem)) from problem
+        return self.program
+
+    def _look_after_worker(self) -> None:
+        self._note_end(self.worker)
+        if self.worker.pid is None:
+            if time.monotonic() >= self.worker.wants_start_at and (not self.embedded or self.server.pid is not None):
+                settings = json.dumps(self.connection)
+                line = python_module("beatctl.worker.main", "--home", str(self.folder.home), "--connection", settings)
+                self.folder.worker.unlink(missing_ok=True)
+                self.worker.start(line, os.environ)
+        elif not self.worker.is_ready() and self.folder.polling_worker(self.worker.pid):
+            self.worker.mark_ready()
+            self.say(f"worker {self.worker.pid} takes work")
+
+    def _note_end(self, child: Child) -> None:
+        pid = child.pid
+        code = child.has_ended()
+        if code is None:
+            return
+        how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+        self.say(f"{child.name} {pid} {how}; starting it again")
+        self._failed(child, child.said() or f"it {how} and said nothing")
+
+    def _failed(self, child: Child, text: str) -> None:
+        what = "Temporal server" if child is self.server else "worker"
+        if child.failures >= 2:
+            self.error = f"The {what} does not start: {text.splitlines()[-1]} (log: {child.log})"
+        if child.failures >= HOPELESS and not child.ever_ready:
+            raise Hopeless(self.error)
+
+    # What others see.
+
+    def server_is_ready(self) -> bool:
+        return not self.embedded or self.server.is_ready()
+
+    def write(self) -> None:
+        """Tell, when anything changed."""
+        state = {
+            "pid": os.getpid(),
+            "pid_start": self._start_time,
+            "started": self.started,
+            "version": __version__,
+            "connection": dict(self.connection),
+            "server_pid": self.server.pid,
+            "server_start": self.server.start_time,
+            "server_program": str(self.program) if self.program else None,
+            "worker_pid": self.worker.pid,
+            "worker_start": self.worker.start_time,
+            "ui_url": self.connection.get("ui_url"),
+            "ready": self.server_is_ready() and self.worker.is_ready(),
+            "error": self.error,
+        }
+        if state != self._written:
+            write_json(self.folder.state, state)
+            self._written = state
+
+    def say(self, text: str) -> None:
+        moment = "" if self.foreground else time.strftime("%Y-%m-%dT%H:%M:%S ")
+        print(moment + text, file=sys.stderr, flush=True)  # noqa: T201
+
+    # Waiting.
+
+    def _seconds_to_wait(self) -> float | None:
+        """None once all is ready: a child's end comes as a signal."""
+        waits = []
+        for child in (self.server, self.worker) if self.embedded else (self.worker,):
+            if child.pid is None:
+                waits.append(max(0.0, child.wants_start_at - time.monotonic()))
+            elif not child.is_ready():
+                waits.append(0.02 if time.monotonic() - child.started_at < 60 else 0.25)
+        return min(waits, default=None)
+
+    def _wait(self, seconds: float | None) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            if selector.select(seconds):
+                os.read(self._wake_read, 512)
+
+    def _listen_to_signals(self) -> None:
+        os.set_blocking(self._wake_write, False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        # In the background there is no terminal whose end could concern us. A handler rather than SIG_IGN, which worker
+        # and agents would inherit.
+        signal.signal(signal.SIGHUP, self._stop if self.foreground else _do_nothing)
+        signal.signal(signal.SIGCHLD, _do_nothing)
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _end_what_a_killed_one_left(self) -> None:
+        left = read_json(self.folder.state)
+        for name in ("worker", "server"):
+            end_process(left.get(f"{name}_pid"), left.get(f"{name}_start"))
+        self.folder.worker.unlink(missing_ok=True)
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Waking up is all that the signal is for."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="beatctl supervisor")
+    parser.add_argument("--home", required=True, type=Path)
+    parser.add_argument("--connection", required=True, type=json.loads)
+    parser.add_argument("--program", type=Path)
+    parser.add_argument("--foreground", action="store_true")
+    given = parser.parse_args(arguments)
+    folder = RunFolder(given.home, given.connection["label"]).create()
+    rotate(folder.supervisor_log)
+    held = folder.hold()
+    if held is None:
+        if given.foreground:
+            print(f"Already running: see {folder.supervisor_log}", file=sys.stderr)  # noqa: T201
+        return 0
+    try:
+        return Supervisor(folder, given.connection, given.program, given.foreground).run()
+    finally:
+        os.close(held)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
