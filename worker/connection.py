@@ -69,10 +69,32 @@ async def connect(connection: Connection, *, lazy: bool = False, environ: Mappin
         ) from problem
 
 
+async def check(connection: Connection, environ: Mapping[str, str]) -> None:
+    """Whether the server answers, lets us in and has the namespace. Raises ServerUnreachable."""
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.service import RPCError, RPCStatusCode
+
+    client = await connect(connection, environ=environ)
+    try:
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=connection.namespace))
+    except RPCError as problem:
+        if problem.status == RPCStatusCode.NOT_FOUND:
+            raise ServerUnreachable(
+                f"The Temporal server at {connection.address} has no namespace {connection.namespace!r}. "
+                "Create it, or set TEMPORAL_NAMESPACE."
+            ) from problem
+        if problem.status == RPCStatusCode.UNAUTHENTICATED:
+            raise ServerUnreachable(
+                f"The Temporal server at {connection.address} does not let us in: {problem.message}. "
+                "Check TEMPORAL_API_KEY or the TLS certificate."
+            ) from problem
+        # Other refusals (describing a namespace may be denied where running workflows is not) show themselves later.
+
+
 def _profile(environ: Mapping[str, str]) -> ClientConnectConfig:
     from temporalio.envconfig import ClientConfigProfile
 
-    return ClientConfigProfile.load(override_env_vars=environ).to_client_connect_config()
+    return ClientConfigProfile.load(override_env_vars=dict(environ)).to_client_connect_config()
 
 
 def _reason(problem: Exception) -> str:
@@ -80,10 +102,7 @@ def _reason(problem: Exception) -> str:
     text = str(problem)
     if isinstance(problem, TimeoutError):
         return f"nothing within {CONNECT_LIMIT_S:.0f} s"
-    kind = re.search(r"kind: (\w+)", text)
-    if kind:
-        return re.sub(r"(?<!^)(?=[A-Z])", " ", kind[1]).lower()
-    message = re.search(r'message: "([^"]+)"', text)
+    message = re.search(r'(?:message|error): "([^"]+)"', text)
     return (message[1] if message else text).replace("\n", " ")[:200]
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from beatctl import __version__
 from beatctl.activities.home import Home
 from beatctl.worker import embedded_server
-from beatctl.worker.connection import Connection, chosen, connect
+from beatctl.worker.connection import Connection, check, chosen
 from beatctl.worker.isolation import python_module
 from beatctl.worker.run_folder import EMBEDDED, RunFolder, read_json, wait_until
 from beatctl.worker.server_program import find_or_fetch
@@ -88,13 +88,14 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
     Raises ServerUnreachable (a shared server that doesn't answer), ServerProgramMissing, NotRunning.
     """
     shared = chosen(environ)
-    folder = RunFolder(home.root, shared.label if shared else EMBEDDED).create()
+    folder = RunFolder(home.root, shared.label if shared else EMBEDDED)
     folder.shut_down.unlink(missing_ok=True)
     began = time.time()
     found = _running(folder, folder.read_state())
     while not (found and found.ready):
         if not folder.is_held():
-            _start_in_background(folder, _supervisor_line(home, shared, environ, say), environ)
+            line = _supervisor_line(home, shared, environ, say)
+            _start_in_background(folder.create(), line, environ)
         found = _wait_until_ready(folder, began, say)
     if found.version != __version__:
         say(
@@ -119,7 +120,7 @@ def become_supervisor(home: Home, environ: Mapping[str, str], say: Say) -> NoRet
     Raises as `ensure_running` does; NotRunning where one runs already.
     """
     shared = chosen(environ)
-    folder = RunFolder(home.root, shared.label if shared else EMBEDDED).create()
+    folder = RunFolder(home.root, shared.label if shared else EMBEDDED)
     if folder.is_held():
         raise NotRunning(f"Already running in the background (process {folder.read_state().get('pid')}): beatctl down")
     folder.shut_down.unlink(missing_ok=True)
@@ -136,7 +137,7 @@ def worker_line(home: Home, connection: Connection) -> list[str]:
 def _supervisor_line(home: Home, shared: Connection | None, environ: Mapping[str, str], say: Say) -> list[str]:
     more: list[str] = []
     if shared:
-        asyncio.run(connect(shared, environ=environ))  # unreachable: said now, with nothing started
+        asyncio.run(check(shared, environ))  # unreachable: said now, with nothing started
     else:
         more = ["--program", str(find_or_fetch(environ, say))]
     connection = shared or Connection(address="", embedded=True)

@@ -25,6 +25,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -172,6 +173,12 @@ async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
     log.info("takes work from %s on %s", queue, client.service_client.config.target_host)
 
 
+def _telemetry() -> TelemetryConfig:
+    """What the SDK's core has to say goes into the same log, as plain text."""
+    forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"))
+    return TelemetryConfig(logging=LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding))
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="beatctl worker")
     parser.add_argument("--home", required=True, type=Path)
@@ -179,6 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("temporalio").setLevel(logging.WARNING)
+    Runtime.set_default(Runtime(telemetry=_telemetry()))
     try:
         asyncio.run(run(Home(given.home), Connection.model_validate_json(given.connection)))
     except ServerUnreachable as problem:

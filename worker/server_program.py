@@ -39,6 +39,7 @@ GO_NEEDED = "1.25"
 DOWNLOAD_STALL_S = 25.0
 """A download that brings nothing for this long is given up: behind a closed network it may hang."""
 PROGRESS_S = 5.0
+WAITING_S = 15.0
 
 
 class ServerProgramMissing(Exception):
@@ -115,7 +116,7 @@ def fetch(environ: Mapping[str, str], say: Say) -> Path:
     kept = kept_copy()
     try:
         kept.parent.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(kept.parent.with_suffix(".lock"), say):
+        with _lock(kept.parent.with_name(kept.parent.name + ".lock"), say):
             if is_whole(kept) and why_unusable(kept) is None:  # another beatctl did it meanwhile
                 return kept
             _fetch(environ, kept, say)
@@ -160,7 +161,7 @@ def _download(environ: Mapping[str, str], draft: Path, say: Say) -> str | None:
 
     def progress(elapsed: float, _output: str) -> str | None:
         nonlocal size, moved
-        now = sum(file.stat().st_size for file in draft.iterdir())
+        now = _size(draft)
         if now != size:
             size, moved = now, time.monotonic()
         elif time.monotonic() - moved > DOWNLOAD_STALL_S:
@@ -168,9 +169,9 @@ def _download(environ: Mapping[str, str], draft: Path, say: Say) -> str | None:
         return f"downloading: {size / 1e6:.0f} MB, {elapsed:.0f} s" if size else f"connecting, {elapsed:.0f} s"
 
     code, output = _watch(line, environ, draft, say, progress)
-    downloaded = [file for file in draft.iterdir() if file.name.startswith("temporal") and file.stat().st_size > 1e6]
+    downloaded = max(draft.iterdir(), key=lambda file: file.stat().st_size, default=None)
     if code == 0 and downloaded:
-        downloaded[0].rename(draft / "temporal")
+        downloaded.rename(draft / "temporal")
         return None
     reason = "nothing came" if code is None else _last_line(output)
     say(f"The download did not work ({reason}).")
@@ -230,6 +231,14 @@ def _watch(
         output_file.unlink(missing_ok=True)
 
 
+def _size(folder: Path) -> int:
+    size = 0
+    for file in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # renamed since
+            size += file.stat().st_size
+    return size
+
+
 def _last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it said nothing"
@@ -237,10 +246,16 @@ def _last_line(output: str) -> str:
 
 @contextlib.contextmanager
 def _lock(path: Path, say: Say) -> Iterator[None]:
+    started = time.monotonic()
+    told = started - WAITING_S
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another beatctl is fetching the Temporal server; waiting for it …")
-            fcntl.flock(file, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - told >= WAITING_S:
+                    told = time.monotonic()
+                    say(f"Another beatctl is fetching the Temporal server; waiting for it, {told - started:.0f} s")
+                time.sleep(0.1)
         yield
