@@ -40,7 +40,7 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 
 # The Temporal server's program must be there before tests start: built with Go, it takes minutes.
 server: $(READY)
-	@$(PY) -I -m beatctl.worker.server_program
+	@$(PY) -I -c 'import os; from beatctl.worker.server_program import find_or_fetch; print(find_or_fetch(os.environ, print))'
 
 demo: $(READY)
 	@$(PY) -I -m beatctl.cli.entry demo $(if $(AGENT),--agent $(AGENT))
@@ -56,7 +56,7 @@ format: $(READY)
 
 test: check server
 	@rm -rf .coverage
-	@$(PY) -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-config=pyproject.toml --cov-report=term $(ARGS)
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup --cov --cov-config=pyproject.toml --cov-report=term $(ARGS)
 
 bench: server
 	@$(PY) -m tests.bench $(ARGS)

@@ -120,6 +120,7 @@ class Beatctl:
     """The real command, run in processes of its own with an environment of its own."""
 
     environ: dict[str, str]
+    program: Path = field(default_factory=lambda: Path(sys.executable).with_name("beatctl"))
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -151,7 +152,7 @@ class Beatctl:
     def popen(self, *words: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start `beatctl WORDS` in `cwd` without waiting; ended with the test."""
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("beatctl")), *words],
+            [str(self.program), *words],
             cwd=cwd,
             env={**self.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
