@@ -1,0 +1,45 @@
+"""Agent programs: finding them, their command lines, and reading what came of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beatctl.activities.agents.environment import child_environment
+from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
+from beatctl.activities.agents.registry import ADAPTERS
+from beatctl.activities.agents.resolve import AgentNotFound, found, resolve
+from beatctl.activities.agents.spec import AgentSpec
+
+__all__ = [
+    "AgentNotFound",
+    "AgentOutcome",
+    "AgentSpec",
+    "Prompted",
+    "child_environment",
+    "command_line",
+    "found",
+    "read_outcome",
+    "resolve",
+]
+
+
+def command_line(
+    agent: AgentSpec, prompt: str, prompt_file: Path, *, last_message_file: Path, root: Path | None = None
+) -> Prompted:
+    """The command line of one run. Pure: `prompt_file`, which holds the prompt, is only named.
+
+    `root`: the workspace's root, where the agent runs in a folder below it and may edit all of it.
+    """
+    return ADAPTERS[agent.kind].command_line(agent, prompt, prompt_file, last_message_file, root)
+
+
+def read_outcome(
+    agent: AgentSpec,
+    stdout: Path,
+    stderr: Path,
+    exit_code: int | None,
+    signal: int | None,
+    last_message_file: Path,
+) -> AgentOutcome:
+    """What came of a run. The files may be huge, cut short, missing, or not be UTF-8."""
+    return ADAPTERS[agent.kind].read(agent, Ended(stdout, stderr, last_message_file, exit_code, signal))

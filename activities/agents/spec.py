@@ -6,13 +6,14 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+AgentKind = Literal["claude", "codex", "gemini", "command"]
 Permissions = Literal["workspace", "full"]
 
 
 class AgentSpec(BaseModel):
     """An agent program as `start` resolved it."""
 
-    kind: Literal["claude", "codex", "gemini", "command"]
+    kind: AgentKind
     name: str
     """What people see: `claude`, or the base name of a command's program."""
     argv: list[str]

@@ -1,0 +1,42 @@
+"""What beatctl knows of one kind of agent program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
+from beatctl.activities.agents.spec import AgentSpec
+
+LONGEST_ARGUMENT = 32 << 10
+"""Bytes of prompt that go into an argument list; the system's own limit is 128 KiB for one argument."""
+
+
+class Adapter(Protocol):
+    """How to run one agent without a terminal, and how to read what it printed."""
+
+    def command_line(
+        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+    ) -> Prompted:
+        """The command line of one run. Pure: nothing is read or written.
+
+        `root` is the workspace's root, given where the agent runs in a folder below it.
+        """
+        ...
+
+    def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
+        """What came of a run."""
+        ...
+
+    def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
+        """Why this agent would refuse to start as it is asked to, with what to do; None when it would not."""
+        ...
+
+
+def argument(prompt: str, prompt_file: Path) -> tuple[str, bool]:
+    """The prompt as one argument, and whether it is whole; one too long is replaced by a line that names its file."""
+    text = prompt.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace")
+    if len(text) > LONGEST_ARGUMENT:
+        return f"Your task is the text in the file {prompt_file}: read all of it, then do what it says.", False
+    # An argument that begins with a dash would be taken for an option.
+    return ("\n" if text.startswith(b"-") else "") + text.decode(), True

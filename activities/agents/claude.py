@@ -1,0 +1,138 @@
+"""Claude Code (`claude`), driven with `--print` and its stream of JSON events."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from beatctl.activities.agents.adapter import argument
+from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, paragraph
+from beatctl.activities.agents.output import Event, count, events, last_lines, number, string
+from beatctl.activities.agents.spec import AgentSpec
+
+_TOKENS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+_USAGE = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_ENDS = {
+    "error_max_turns": "claude stopped at its limit of turns",
+    "error_max_budget_usd": "claude stopped at its limit of cost",
+    "error_during_execution": "claude stopped with an error",
+}
+_ROOT_REFUSED = "cannot be used with root"
+_AS_ROOT = (
+    "claude refuses --permissions full to root. Run beatctl as another user, use --permissions workspace, "
+    "or set IS_SANDBOX=1 where this machine is a throwaway container"
+)
+
+
+class Claude:
+    def command_line(
+        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+    ) -> Prompted:
+        text, whole = argument(prompt, prompt_file)
+        argv = [*agent.argv, "-p", text, "--output-format", "stream-json", "--verbose"]
+        if agent.permissions == "full":
+            argv.append("--dangerously-skip-permissions")
+        else:
+            argv += ["--permission-mode", "acceptEdits"]
+            if agent.allowed_commands:
+                argv += ["--allowedTools", *(rule(command) for command in agent.allowed_commands)]
+        if agent.model:
+            argv += ["--model", agent.model]
+        if root:
+            argv += ["--add-dir", str(root)]
+        return Prompted(argv=argv, stdin=None if whole else str(prompt_file))
+
+    def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
+        sandboxed = environ.get("IS_SANDBOX") == "1" or environ.get("CLAUDE_CODE_BUBBLEWRAP")
+        return _AS_ROOT if agent.permissions == "full" and os.getuid() == 0 and not sandboxed else None
+
+    def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
+        session = model = said = problem = None
+        reset: float | None = None
+        result: Event | None = None
+        for event in events(ended.stdout):
+            match event.get("type"):
+                case "system" if event.get("subtype") == "init":
+                    session, model = string(event, "session_id"), string(event, "model")
+                case "assistant":
+                    said = _text(event) or said
+                    problem = string(event, "error") or problem
+                case "rate_limit_event" if string(event, "rate_limit_info", "status") == "rejected":
+                    reset = number(event, "rate_limit_info", "resetsAt")
+                    problem = "rate_limit"
+                case "result":
+                    result = event
+                    said = string(event, "result") or said
+        told = result or {}
+        outcome = AgentOutcome(
+            ok=ended.well and result is not None and told.get("is_error") is False,
+            kind="done",
+            summary=paragraph(said or ""),
+            session_id=string(told, "session_id") or session,
+            model=model,
+            cost_usd=number(told, "total_cost_usd"),
+            tokens=_tokens(told) if result else None,
+        )
+        if outcome.ok:
+            outcome.summary = paragraph(f"{outcome.summary} {_denied(told)}")
+            return outcome
+        outcome.kind, outcome.error = _problem(ended, result, said, problem)
+        if outcome.kind == "rate-limited":
+            outcome.reset_at = reset
+        return outcome
+
+
+def rule(command: str) -> str:
+    """The permission rule that lets claude run this shell command, alone or followed by more arguments."""
+    return f"Bash({command}:*)"
+
+
+def _problem(ended: Ended, result: Event | None, said: str | None, problem: str | None) -> tuple[Kind, str]:
+    words = " ".join(last_lines(ended.stderr, 2))[-500:]
+    if result is None and ended.exit_code in NOT_STARTED:
+        return "missing", f"claude could not be started: {words or ended.how}"
+    status = count(result or {}, "api_error_status")
+    said = paragraph(said or "", 300)
+    if problem == "authentication_failed" or status in (401, 403):
+        return "authentication", f"claude is not logged in ({said}): run `claude` once, or set ANTHROPIC_API_KEY"
+    if problem == "rate_limit" or status == 429:
+        return "rate-limited", f"claude's rate limit is reached: {said}"
+    if result is None:
+        if _ROOT_REFUSED in words:
+            return "failed", _AS_ROOT
+        return "failed", f"claude {ended.how} without a result" + (f": {words}" if words else "")
+    if result.get("is_error") is False:
+        return "failed", f"claude {ended.how} after saying that it was done" + (f": {words}" if words else "")
+    why = _ENDS.get(string(result, "subtype") or "")
+    details = result.get("errors")
+    details = "; ".join(str(detail) for detail in details)[:300] if isinstance(details, list) else said
+    return "failed", f"{why or 'claude failed'}: {details}" if details else why or f"claude failed and {ended.how}"
+
+
+def _text(event: Event) -> str | None:
+    message = event.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    blocks = content if isinstance(content, list) else []
+    texts = [string(block, "text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+    return "\n".join(text for text in texts if text) or None
+
+
+def _tokens(result: Event) -> int | None:
+    """Of every model the run used; an older claude tells the main one's only."""
+    models = result.get("modelUsage")
+    if isinstance(models, dict) and models:
+        return sum(count(used, key) or 0 for used in models.values() if isinstance(used, dict) for key in _TOKENS)
+    used = result.get("usage")
+    return sum(count(used, key) or 0 for key in _USAGE) if isinstance(used, dict) else None
+
+
+def _denied(result: Event) -> str:
+    """What claude was not allowed to do: often the reason that nothing came of a run."""
+    denials = result.get("permission_denials")
+    found: list[str] = []
+    for denial in denials if isinstance(denials, list) else []:
+        if isinstance(denial, dict):
+            what = string(denial, "tool_input", "command") or string(denial, "tool_input", "file_path")
+            found.append(what or string(denial, "tool_name") or "?")
+    names = ", ".join(dict.fromkeys(paragraph(name, 100) for name in found[:5]))
+    return f"(It was not allowed: {names}.)" if names else ""

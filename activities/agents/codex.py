@@ -1,0 +1,91 @@
+"""OpenAI Codex (`codex exec`), driven with its stream of JSON events."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from beatctl.activities.agents.adapter import argument
+from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, paragraph
+from beatctl.activities.agents.output import count, events, last_lines, string
+from beatctl.activities.agents.spec import AgentSpec
+
+_LIMIT = re.compile(r"usage limit|rate limit|quota|\b429\b|too many requests", re.IGNORECASE)
+_LOGIN = re.compile(
+    r"\b401\b|unauthorized|not logged in|log in|sign in|refresh token|missing environment variable", re.IGNORECASE
+)
+
+
+class Codex:
+    def command_line(
+        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+    ) -> Prompted:
+        text, whole = argument(prompt, prompt_file)
+        argv = [*agent.argv, "exec", "--json", "--skip-git-repo-check", "-o", str(last_message_file)]
+        if agent.permissions == "full":
+            argv.append("--dangerously-bypass-approvals-and-sandbox")
+        else:
+            argv += ["-s", "workspace-write"]
+            if root:
+                argv += ["--add-dir", str(root)]
+        if agent.model:
+            argv += ["-m", agent.model]
+        # After `--`, or a prompt that is the word `review` would be taken for the subcommand.
+        return Prompted(argv=[*argv, "--", text], stdin=None if whole else str(prompt_file))
+
+    def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
+        return None
+
+    def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
+        session = said = error = None
+        tokens: int | None = None
+        terminal: str | None = None
+        for event in events(ended.stdout):
+            match event.get("type"):
+                case "thread.started":
+                    session = string(event, "thread_id")
+                case "item.completed" if string(event, "item", "type") == "agent_message":
+                    said = string(event, "item", "text") or said
+                case "turn.completed":
+                    terminal = "turn.completed"
+                    used = [count(event, "usage", key) for key in ("input_tokens", "output_tokens")]
+                    tokens = sum(number or 0 for number in used)
+                case "turn.failed":
+                    terminal = "turn.failed"
+                    error = string(event, "error", "message") or error
+                case "error":  # not the end: "Reconnecting… 1/5" is one, too
+                    error = string(event, "message") or error
+        outcome = AgentOutcome(
+            ok=ended.well and terminal == "turn.completed",
+            kind="done",
+            summary=paragraph(said or _last_message(ended.last_message_file)),
+            session_id=session,
+            tokens=tokens,
+        )
+        if not outcome.ok:
+            outcome.kind, outcome.error = _problem(ended, terminal, error)
+        return outcome
+
+
+def _problem(ended: Ended, terminal: str | None, error: str | None) -> tuple[Kind, str]:
+    words = " ".join(last_lines(ended.stderr, 2))[-500:]
+    if terminal is None and error is None and ended.exit_code in NOT_STARTED:
+        return "missing", f"codex could not be started: {words or ended.how}"
+    if terminal == "turn.completed":
+        return "failed", f"codex {ended.how} after saying that it was done" + (f": {words}" if words else "")
+    said = paragraph(error or words, 500)
+    if error and _LIMIT.search(error):
+        return "rate-limited", f"codex's usage limit is reached: {said}"
+    if _LOGIN.search(said):
+        return "authentication", f"codex is not logged in ({said}): run `codex login`, or set its API key"
+    if terminal is None:
+        return "failed", f"codex {ended.how} before its turn was done" + (f": {said}" if said else "")
+    return "failed", f"codex failed: {said}" if said else f"codex failed and {ended.how}"
+
+
+def _last_message(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(1 << 16).decode("utf-8", "replace")
+    except OSError:
+        return ""

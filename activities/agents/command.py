@@ -1,0 +1,43 @@
+"""Any other program as an agent: the user's words, run without a shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beatctl.activities.agents.adapter import argument
+from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Prompted, paragraph
+from beatctl.activities.agents.output import last_lines
+from beatctl.activities.agents.spec import AgentSpec
+
+PROMPT, PROMPT_FILE = "{prompt}", "{prompt_file}"
+
+
+class Command:
+    def command_line(
+        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+    ) -> Prompted:
+        if not any(PROMPT in word or PROMPT_FILE in word for word in agent.argv):
+            return Prompted(argv=list(agent.argv), stdin=str(prompt_file))
+        text, _ = argument(prompt, prompt_file)
+        # The file's placeholder first: a prompt that has the word {prompt_file} in it stays as it is.
+        words = [word.replace(PROMPT_FILE, str(prompt_file)) for word in agent.argv]
+        return Prompted(argv=[word.replace(PROMPT, text) for word in words])
+
+    def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
+        return None
+
+    def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
+        """Exit 0 is success; the last line of standard output is what it has to say."""
+        said = "".join(last_lines(ended.stdout))
+        if ended.well:
+            return AgentOutcome(ok=True, kind="done", summary=paragraph(said))
+        complaint = paragraph(" ".join(last_lines(ended.stderr, 3)), 500)
+        # A script's own 127 comes with words of the shell that ran it; a program that never ran prints nothing.
+        missing = ended.exit_code in NOT_STARTED and not complaint and not said
+        why = complaint or paragraph(said, 500)
+        return AgentOutcome(
+            ok=False,
+            kind="missing" if missing else "failed",
+            error=f"{agent.name} {ended.how}" + (f": {why}" if why else ""),
+            summary=paragraph(said),
+        )

@@ -1,0 +1,77 @@
+"""What goes into an agent's process and what comes out of it, whichever agent it is."""
+
+from __future__ import annotations
+
+import signal as signals
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+Kind = Literal["done", "failed", "rate-limited", "authentication", "missing"]
+
+LONGEST_SUMMARY = 2000
+NOT_STARTED = (126, 127)
+"""Exit codes of a program that is there but can't be run, and of one that is not there, as shells have them."""
+
+
+class Prompted(BaseModel):
+    """One agent run's command line."""
+
+    argv: list[str]
+    stdin: str | None = None
+    """Path of the file that is the run's standard input; None: nothing to read."""
+    environment: dict[str, str] = {}
+    """Variables this run needs beside those of the loop."""
+
+
+class AgentOutcome(BaseModel):
+    """How an agent's run went, as it told itself."""
+
+    ok: bool
+    kind: Kind
+    error: str | None = None
+    """A sentence a person can act on; None when ok."""
+    summary: str = ""
+    """The agent's last message: one paragraph, at most 2000 characters."""
+    session_id: str | None = None
+    model: str | None = None
+    cost_usd: float | None = None
+    """US dollars; None where the agent does not tell."""
+    tokens: int | None = None
+    """Input and output of every model the run used, cached input included, as the agent adds them up; None where it
+    does not tell."""
+    reset_at: float | None = None
+    """Unix seconds at which a rate limit ends, where the agent tells."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An agent process that has ended, and the files it wrote."""
+
+    stdout: Path
+    stderr: Path
+    last_message_file: Path
+    exit_code: int | None
+    signal: int | None
+
+    @property
+    def well(self) -> bool:
+        return self.exit_code == 0 and self.signal is None
+
+    @property
+    def how(self) -> str:
+        """`exited with 7`, `was ended by SIGKILL`."""
+        if self.signal is None:
+            return "did not end" if self.exit_code is None else f"exited with {self.exit_code}"
+        try:
+            return f"was ended by {signals.Signals(self.signal).name}"
+        except ValueError:
+            return f"was ended by signal {self.signal}"
+
+
+def paragraph(text: str, longest: int = LONGEST_SUMMARY) -> str:
+    """`text` as one paragraph, cut at `longest` characters."""
+    words = " ".join(text.split())
+    return words if len(words) <= longest else words[: longest - 1].rstrip() + "…"

@@ -1,0 +1,76 @@
+"""Reading what an agent printed: files that may be huge, cut short, or full of what nobody expected."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+_LONGEST_LINE = 16 << 20
+_TAIL = 64 << 10
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
+
+
+def events(path: Path) -> Iterator[Event]:
+    """The JSON objects of a file, one a line, in order; every other line is passed over.
+
+    One line is held in memory at a time; a line over 16 MiB is passed over too.
+    """
+    try:
+        file = path.open("rb")
+    except OSError:
+        return
+    with file:
+        while line := file.readline(_LONGEST_LINE):
+            if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
+                while (rest := file.readline(_LONGEST_LINE)) and not rest.endswith(b"\n"):
+                    pass
+                continue
+            if not line.lstrip().startswith(b"{"):
+                continue
+            try:
+                event = json.loads(line.decode("utf-8", "replace"))
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(event, dict):
+                yield event
+
+
+def last_lines(path: Path, most: int = 1) -> list[str]:
+    """The last lines of a file that say something, oldest first, without colours and without overwritten progress."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = [_ESCAPES.sub("", line).strip().rpartition("\r")[2].strip() for line in text.split("\n")]
+    return [line for line in lines if line][-most:]
+
+
+def string(event: Event, *keys: str) -> str | None:
+    """The text at a path of keys; None when it is not there, empty, or no text."""
+    value = _at(event, keys)
+    return value if isinstance(value, str) and value else None
+
+
+def number(event: Event, *keys: str) -> float | None:
+    value = _at(event, keys)
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)
+
+
+def count(event: Event, *keys: str) -> int | None:
+    value = number(event, *keys)
+    return int(value) if value is not None and 0 <= value < 1e15 else None
+
+
+def _at(event: Event, keys: tuple[str, ...]) -> object:
+    value: object = event
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
