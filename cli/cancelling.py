@@ -1,0 +1,119 @@
+"""Ending a loop now: through its worker, or, when none can be had, by ending its processes from here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from beatctl.cli import service
+from beatctl.cli.output import say
+from beatctl.cli.problems import Unavailable
+
+if TYPE_CHECKING:
+    from temporalio.client import WorkflowHandle
+
+    from beatctl.activities.ledger import Status
+    from beatctl.activities.processes import Try
+    from beatctl.cli.loops import Loops
+
+_POLL_S = 0.05
+_TELL_S = 10.0
+_LOOK_S = 2.0
+
+
+def cancel_loop(loops: Loops, status: Status) -> Status:
+    """Cancel a loop and wait until it has ended. Returns its last status: unfinished only where no worker could be
+    had, in which case its processes are gone and the words for it have been said."""
+    try:
+        running = service.ensure(loops, service.environ_of(status, loops.environ))
+        service.with_loop(loops, status, running, _cancel)
+        return _wait(loops, status)
+    except service.LoopUnknown:
+        now = loops.status(status.id)
+        return now if now.state == "finished" else _close_here(loops, now)
+    except Unavailable as problem:
+        return _end_here(loops, status, problem)
+
+
+async def _cancel(handle: WorkflowHandle[Any, Any]) -> None:
+    await handle.cancel(rpc_timeout=service.RPC_LIMIT)
+
+
+def _wait(loops: Loops, status: Status) -> Status:
+    """Until the ledger says that it is over, which is after the last process is gone and the folder put back."""
+    began = looked = time.monotonic()
+    tell_after = _TELL_S
+    while True:
+        now = loops.status(status.id)
+        if now.state == "finished":
+            return now
+        time.sleep(_POLL_S)
+        if time.monotonic() - looked > _LOOK_S:
+            looked = time.monotonic()
+            if not service.is_running(loops, status):
+                service.ensure(loops, service.environ_of(status, loops.environ))
+        if time.monotonic() - began > tell_after:
+            say(f"Still ending {status.id}: its processes, then the folder as it was with the best …")
+            tell_after *= 2
+
+
+def _end_here(loops: Loops, status: Status, problem: Unavailable) -> Status:
+    """No worker and none to be had: end the processes; the loop itself is told when one is back."""
+    ended = end_processes(loops, status.id)
+    say(
+        f"{problem}\nEnded {ended or 'no'} running process{'' if ended == 1 else 'es'} of {status.id} from here: "
+        f"none is left. The folder is as the last one left it. When the server answers again, end the loop itself: "
+        f"beatctl cancel {status.id}"
+    )
+    return loops.status(status.id)
+
+
+def end_processes(loops: Loops, loop: str) -> int:
+    """End what runs of a loop, whole process trees. Returns how many runs there were."""
+    from beatctl.activities.processes import Try, end
+
+    tries = [Try(folder) for folder in sorted(loops.folder(loop).runs.glob("*/*/try-*"))]
+    live = [found for found in tries if found.state() == "running"]
+
+    async def end_all(found: list[Try]) -> None:
+        await asyncio.gather(*(end(one) for one in found))
+
+    if live:
+        asyncio.run(end_all(live))
+    return len(live)
+
+
+def _close_here(loops: Loops, status: Status) -> Status:
+    """The server knows nothing (any more) of this loop: its start was cut short, or the server's data is gone. Close
+    it in the ledger and give the folder back."""
+    from beatctl.activities.ledger import timestamp
+    from beatctl.activities.workspace import Workspace, WorkspaceProblem, release
+
+    end_processes(loops, status.id)
+    folder = loops.folder(status.id)
+    detail = "Closed without the Temporal server, which does not know it."
+    held = status.best or status.baseline
+    if status.strategy == "optimize" and held is not None and held.snapshot:
+        try:
+            Workspace.load(folder).restore(held.snapshot, keep="cancelled")
+        except (WorkspaceProblem, OSError) as problem:
+            detail += f" The folder could not be put back: {problem}. Try: beatctl undo {status.id}"
+    now = time.time()
+    ended = status.model_copy(
+        update={
+            "state": "finished",
+            "outcome": "cancelled",
+            "reason": "cancelled",
+            "asked": None,
+            "detail": detail,
+            "now": "",
+            "ended_at": timestamp(now),
+            "version": status.version + 1,
+        }
+    )
+    loops.ledger.write(ended)
+    folder.environment.unlink(missing_ok=True)
+    release(loops.home, Path(status.worktree or status.directory), status.id)
+    return ended

@@ -1,0 +1,145 @@
+"""`doctor`: what is there, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Any
+
+from beatctl.cli.arguments import Json
+from beatctl.cli.loops import Loops
+from beatctl.cli.output import out, out_json
+
+
+def doctor(as_json: Json = False) -> int:
+    """Say what is there and what is missing."""
+    found = examine(Loops())
+    if as_json:
+        out_json(found)
+        return 0
+    for name, text in _lines(found):
+        out(f"{name:<16}{text}")
+    for warning in found["warnings"]:
+        out(f"! {warning}")
+    if not found["warnings"]:
+        out("All is there.")
+    return 0
+
+
+def examine(loops: Loops) -> dict[str, Any]:
+    """Everything `doctor --json` tells."""
+    from beatctl import __version__
+    from beatctl.activities import agents
+    from beatctl.worker import local
+    from beatctl.worker.connection import chosen
+    from beatctl.worker.run_folder import EMBEDDED
+
+    shared = chosen(loops.environ)
+    running = local.running(loops.home, loops.environ)
+    server: dict[str, Any] | None = None
+    worker: dict[str, Any] | None = None
+    if running is not None:
+        server = {
+            "pid": running.server_pid,
+            "address": running.connection.address,
+            "log": _text(running.logs.get("server")),
+            "version": running.version,
+            "ui_url": running.ui_url,
+        }
+        if running.worker_pid is not None:
+            worker = {
+                "pid": running.worker_pid,
+                "address": running.connection.address,
+                "log": _text(running.logs.get("worker")),
+                "version": running.version,
+            }
+    program = _server_program(loops) if shared is None else None
+    found: dict[str, Any] = {
+        "version": __version__,
+        "home": str(loops.home.root),
+        "connection": shared.label if shared else EMBEDDED,
+        "server": server,
+        "worker": worker,
+        "server_program": program,
+        "agents": [
+            {"name": agent.name, "path": agent.argv[0], "version": agent.version}
+            for agent in agents.found(loops.environ)
+        ],
+        "git": _version("git"),
+        "python": {"path": sys.executable, "version": sys.version.split()[0]},
+    }
+    found["warnings"] = _warnings(loops, found)
+    return found
+
+
+def _server_program(loops: Loops) -> dict[str, Any]:
+    from beatctl.worker import server_program
+
+    path = server_program.find(loops.environ)
+    return {"path": _text(path)}
+
+
+def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
+    warnings = []
+    if not found["agents"]:
+        warnings.append("No agent found: install claude, codex or gemini, or use --agent 'my-agent {prompt}'.")
+    if found["git"] is None:
+        warnings.append("git is not on PATH, and snapshots need it: install git.")
+    if found["server_program"] is not None and found["server_program"]["path"] is None:
+        warnings.append(
+            "The Temporal server's program is not here yet: the first start downloads or builds it"
+            + (" (with Go)." if shutil.which("go") else ".")
+        )
+    unfinished = [loop.id for loop in loops.all() if loop.state != "finished"]
+    if unfinished and found["worker"] is None:
+        warnings.append(f"No worker is running, and these loops wait: {', '.join(unfinished)}. Try: beatctl up -d")
+    place = loops.home.root if loops.home.root.exists() else loops.home.root.parent
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        warnings.append(f"{place} can't be written: make it writable, or name another folder in BEATCTL_HOME.")
+    return warnings
+
+
+def _version(program: str) -> dict[str, Any] | None:
+    import subprocess
+
+    path = shutil.which(program)
+    if path is None:
+        return None
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
+    return {"path": path, "version": said.strip().removeprefix(f"{program} version ") or None}
+
+
+def _text(path: object) -> str | None:
+    return str(path) if path is not None else None
+
+
+def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    def process(part: dict[str, Any] | None) -> str:
+        if part is None:
+            return "not running"
+        pid = f"process {part['pid']}, " if part["pid"] else ""
+        return f"{pid}{part['address']}" + (f", log {part['log']}" if part["log"] else "")
+
+    lines = [
+        ("beatctl", found["version"]),
+        ("home", found["home"]),
+        (
+            "server",
+            f"{process(found['server'])}" + ("" if found["connection"] == "embedded" else f" ({found['connection']})"),
+        ),
+        ("worker", process(found["worker"])),
+    ]
+    if found["server_program"] is not None:
+        lines.append(("server program", found["server_program"]["path"] or "not here yet"))
+    for agent in found["agents"]:
+        lines.append(("agent", f"{agent['name']} {agent['version'] or ''}  {agent['path']}"))
+    git = found["git"]
+    lines.append(("git", f"{git['version'] or ''}  {git['path']}" if git else "not found"))
+    lines.append(("python", f"{found['python']['version']}  {found['python']['path']}"))
+    return lines

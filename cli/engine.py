@@ -1,0 +1,140 @@
+"""Server and worker by hand: up, down, worker, ui."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from beatctl.cli import service
+from beatctl.cli.arguments import Json, Loop
+from beatctl.cli.loops import Loops
+from beatctl.cli.output import out, out_json, say
+from beatctl.cli.problems import Unavailable, Usage
+
+if TYPE_CHECKING:
+    from beatctl.worker.local import Running
+
+
+def up(
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="In the background.")] = False, as_json: Json = False
+) -> int:
+    """Run the Temporal server and a worker.
+
+    Here until Ctrl-C, or with -d in the background. `start` does this by itself.
+    """
+    from beatctl.worker import local
+    from beatctl.worker.connection import ServerUnreachable
+    from beatctl.worker.server_program import ServerProgramMissing
+
+    loops = Loops()
+    if detach or as_json:
+        running = service.ensure(loops, loops.environ)
+        if as_json:
+            out_json(_as_json(running))
+        else:
+            ui_url = f", Web UI {running.ui_url}" if running.ui_url else ""
+            out(f"Running: Temporal server {running.connection.address}{ui_url}, worker {running.worker_pid}.")
+        return 0
+    try:
+        local.become_supervisor(loops.home, loops.environ, say)
+    except (ServerUnreachable, ServerProgramMissing, local.NotRunning) as problem:
+        raise Unavailable(str(problem)) from None
+
+
+def _as_json(running: Running) -> dict[str, object]:
+    return {
+        "pid": running.pid,
+        "version": running.version,
+        "address": running.connection.address,
+        "namespace": running.connection.namespace,
+        "worker_pid": running.worker_pid,
+        "ui_url": running.ui_url,
+        "logs": {name: str(path) for name, path in running.logs.items()},
+    }
+
+
+def down(
+    force: Annotated[bool, typer.Option("--force", help="End agents that run, too.")] = False, as_json: Json = False
+) -> int:
+    """End server and worker.
+
+    Loops wait until `up`; agents that run go on, unless --force ends them.
+    """
+    from beatctl.worker import local
+
+    loops = Loops()
+    did = local.shut_down(loops.home, force=force) if loops.home.root.exists() else local.ShutDown(False)
+    if as_json:
+        out_json(
+            {
+                "was_running": did.was_running,
+                "waiting": did.waiting,
+                "agents": [_agent_json(agent) for agent in did.agents],
+                "ended": [_agent_json(agent) for agent in did.ended],
+            }
+        )
+        return 0
+    out("Server and worker are down." if did.was_running else "Nothing was running.")
+    if did.waiting:
+        out(f"Waiting until beatctl up: {', '.join(did.waiting)}")
+    for agent in did.agents:
+        out(f"Goes on: {agent.loop} #{agent.iteration} ({agent.folder.parent.name}, process {agent.shim_pid})")
+    if did.agents:
+        out("Their results are taken in after beatctl up. To end them as well: beatctl down --force")
+    for agent in did.ended:
+        out(f"Ended: {agent.loop} #{agent.iteration} ({agent.folder.parent.name})")
+    return 0
+
+
+def _agent_json(agent: object) -> dict[str, object]:
+    return {key: str(value) if key == "folder" else value for key, value in vars(agent).items()}
+
+
+def worker() -> int:
+    """Run a worker alone.
+
+    Here until Ctrl-C, for the server that TEMPORAL_ADDRESS names, else for beatctl's own.
+    """
+    from beatctl.worker import local
+    from beatctl.worker.connection import chosen
+
+    loops = Loops()
+    connection = chosen(loops.environ)
+    if connection is None:
+        running = local.running(loops.home, loops.environ)
+        if running is None:
+            raise Unavailable(
+                "No server to work for: beatctl up runs one with its worker, or name one in TEMPORAL_ADDRESS."
+            )
+        connection = running.connection
+    loops.home.create()
+    line = local.worker_line(loops.home, connection)
+    say(f"Worker for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go on.")
+    sys.stderr.flush()
+    os.execv(line[0], line)
+
+
+def ui(
+    loop: Loop = None,
+    as_json: Json = False,
+    show: Annotated[bool, typer.Option("--print", help="Only print the address.")] = False,
+) -> int:
+    """Open a loop in the Temporal Web UI."""
+    loops = Loops()
+    status = loops.find(loop)
+    if not status.ui_url:
+        raise Usage(f"Loop {status.id} is on {status.connection}; beatctl does not know the address of its Web UI.")
+    if not service.is_running(loops, status):
+        say("The server is not running: beatctl up -d starts it.")
+    if as_json:
+        out_json({"id": status.id, "ui_url": status.ui_url})
+        return 0
+    out(status.ui_url)
+    if not show and sys.stdout.isatty():
+        import webbrowser
+
+        webbrowser.open(status.ui_url)
+    return 0

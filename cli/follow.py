@@ -1,0 +1,171 @@
+"""Attached to a loop without a live view: a line per verdict on stderr, until it ends, pauses or the user leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Literal
+
+from beatctl.cli import problems, render, service
+from beatctl.cli.output import colour, say, visible, width
+from beatctl.cli.problems import Unavailable
+
+if TYPE_CHECKING:
+    from beatctl.activities.ledger import Row, Status
+    from beatctl.cli.loops import Loops
+
+_POLL_S = 0.2
+_LOOK_S = 2.0
+_LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Left:
+    """How following ended: the loop ended, paused (where nobody is there to resume it), or the user left."""
+
+    how: Literal["finished", "paused", "signal"]
+    status: Status
+
+
+def exit_code(status: Status) -> int:
+    """What an attached command exits with for a loop that has ended."""
+    if status.outcome in ("reached", "improved"):
+        return 0
+    if status.outcome == "cancelled":
+        return problems.CANCELLED
+    if status.reason == "no-baseline" or (status.reason == "error" and status.iteration == 0):
+        return problems.ENVIRONMENT
+    return problems.ENDED_WITHOUT
+
+
+class Signals:
+    """Ctrl-C, SIGTERM and SIGHUP, noted instead of ending the process half-way."""
+
+    def __init__(self) -> None:
+        self.came: signal.Signals | None = None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        self.came = signal.Signals(number)
+
+
+@contextlib.contextmanager
+def noted_signals() -> Iterator[Signals]:
+    """Signals are noted while the block runs."""
+    signals = Signals()
+    before = {number: signal.signal(number, signals.note) for number in _LEAVING}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def interrupting_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it can undo what it has begun."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _LEAVING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def follow(loops: Loops, loop: str, signals: Signals, *, leave_when_paused: bool) -> Left:
+    """Print what happens until there is nothing more to wait for here."""
+    teller = _Teller(loops, loop)
+    watch = _Watch(loops)
+    while True:
+        status = loops.status(loop)
+        teller.tell(status)
+        if status.state == "finished":
+            return Left("finished", status)
+        if signals.came is not None:
+            return Left("signal", status)
+        if status.state == "paused" and leave_when_paused:
+            return Left("paused", status)
+        watch.look(status)
+        time.sleep(_POLL_S)
+
+
+class _Teller:
+    """Says each row and each change of state once."""
+
+    def __init__(self, loops: Loops, loop: str) -> None:
+        self._loops = loops
+        self._loop = loop
+        self._rows: dict[int, Row] = {}
+        self._version = -1
+        self._state = ""
+        self._colours = colour(sys.stderr)
+
+    def tell(self, status: Status) -> None:
+        if status.version == self._version and self._rows:
+            return
+        self._version = status.version
+        for row in self._loops.rows(self._loop, after=max(self._rows, default=-1)):
+            self._rows[row.iteration] = row
+            to_beat = render.parent_score(row, self._rows)
+            say(render.row_line(row, to_beat, colours=self._colours, columns=width()))
+        self._tell_state(status)
+
+    def _tell_state(self, status: Status) -> None:
+        state = f"{status.state} {status.reason} {status.asked}" if status.state != "finished" else "finished"
+        before, self._state = self._state, state
+        if state == before:
+            return
+        if status.state == "paused":
+            say(paused_words(status))
+        elif status.state == "waiting":
+            say(f"{status.id} waits: {visible(status.detail or status.now)}")
+        elif before.startswith("paused") and status.state == "running":
+            say(f"{status.id} goes on.")
+        elif status.state == "running" and status.asked == "pause":
+            say(f"{status.id} pauses after this iteration.")
+        elif status.state == "running" and status.asked == "stop":
+            say(f"{status.id} stops after this iteration.")
+
+
+def paused_words(status: Status) -> str:
+    """Why a loop is paused, and how it goes on."""
+    why = visible(status.detail) or {"asked": "as asked"}.get(status.reason or "", status.reason or "")
+    how = f"beatctl resume {status.id}"
+    return f"{status.id} is paused: {why}" + ("" if how in why else f" Go on with: {how}")
+
+
+class _Watch:
+    """Sees to it that the loop's worker and server are there."""
+
+    def __init__(self, loops: Loops) -> None:
+        self._loops = loops
+        self._next = time.monotonic() + _LOOK_S
+        self._said: str | None = None
+
+    def look(self, status: Status) -> None:
+        if time.monotonic() < self._next:
+            return
+        if service.is_running(self._loops, status):
+            self._said = None
+        elif service.is_down(self._loops, status):
+            self._say(f"beatctl was shut down: {status.id} waits. Go on with: beatctl up -d")
+        else:
+            try:
+                service.ensure(self._loops, service.environ_of(status, self._loops.environ))
+                say("Server and worker were gone; they are back, and what ran meanwhile is taken over.")
+            except Unavailable as problem:
+                self._say(str(problem))
+        self._next = time.monotonic() + _LOOK_S
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            say(text)
+        self._said = text

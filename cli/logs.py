@@ -1,0 +1,178 @@
+"""`logs`: what agent and evaluator printed, from the files their runs write."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from beatctl.cli.arguments import Json, LoopAndNumber, loop_and_number
+from beatctl.cli.loops import Loops
+from beatctl.cli.output import out_bytes, out_json
+from beatctl.cli.problems import DETACHED, Usage
+
+_TAIL_BYTES = 64 * 1024
+_CHUNK = 256 * 1024
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one try of one run printed. `kind`: agent, agent-2 (step 2), evaluator, evaluator-2 (sample), check, …"""
+
+    iteration: int
+    kind: str
+    attempt: int
+    folder: Path
+
+    @property
+    def stdout(self) -> Path:
+        return self.folder / "stdout"
+
+    @property
+    def stderr(self) -> Path:
+        return self.folder / "stderr"
+
+    def title(self) -> str:
+        again = f", try {self.attempt}" if self.attempt > 1 else ""
+        return f"==> #{self.iteration} {self.kind}{again} <=="
+
+
+def outputs(folder: Path) -> list[Output]:
+    """What an iteration's folder holds, in the order it ran."""
+    found = []
+    for attempt in folder.glob("*/try-*"):
+        number = attempt.name.removeprefix("try-")
+        if number.isdigit():
+            found.append(Output(_number(folder), attempt.parent.name, int(number), attempt))
+    return sorted(found, key=lambda run: (_began(run.folder), run.kind, run.attempt))
+
+
+def _began(attempt: Path) -> float:
+    for name in ("started", "spec.json"):
+        try:
+            return (attempt / name).stat().st_mtime
+        except OSError:
+            continue
+    return float("inf")
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name) if folder.name.isdigit() else -1
+
+
+def latest(runs: Path) -> Path | None:
+    """The folder of the newest iteration that ran anything."""
+    try:
+        names = [name for name in os.listdir(runs) if name.isdigit()]
+    except OSError:
+        return None
+    return runs / max(names, key=int) if names else None
+
+
+def tail(file: Path, lines: int) -> str:
+    """A file's last lines, unreadable bytes replaced; empty when it isn't there."""
+    try:
+        with open(file, "rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+            text = stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:]) + "\n" if text.strip() else ""
+
+
+def logs(
+    words: LoopAndNumber = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on printing until the loop ends.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Print what agent and evaluator printed.
+
+    In the iteration that runs or ran last, or in number N.
+    """
+    loop, number = loop_and_number(words)
+    loops = Loops()
+    status = loops.find(loop)
+    runs = loops.folder(status.id).runs
+    folder = runs / str(number) if number is not None else latest(runs)
+    if number is not None and folder is not None and not folder.is_dir():
+        raise Usage(f"Loop {status.id} has no logs of an iteration {number}.")
+    if as_json:
+        found = outputs(folder) if folder is not None else []
+        out_json(
+            [
+                {"iteration": run.iteration, "run": run.kind, "try": run.attempt}
+                | {"stdout": str(run.stdout), "stderr": str(run.stderr)}
+                for run in found
+            ]
+        )
+        return 0
+    if not follow:
+        if folder is None:
+            raise Usage(f"Loop {status.id} has run nothing yet.")
+        printer = _Printer()
+        printer.print_new(outputs(folder))
+        return 0
+    return _follow(loops, status.id, folder, only=number is not None)
+
+
+def _follow(loops: Loops, loop: str, folder: Path | None, *, only: bool) -> int:
+    """Print what comes until the loop (or, with `only`, that iteration) ends. Ctrl-C ends this, not the loop."""
+    printer = _Printer()
+    runs = loops.folder(loop).runs
+    try:
+        while True:
+            status = loops.status(loop)  # before the files: what it says is over is in them
+            for place in _iterations(runs, folder):
+                printer.print_new(outputs(place))
+                folder = place
+                if only:
+                    break
+            if status.state == "finished" or (only and folder is not None and status.iteration > _number(folder)):
+                return 0
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        return DETACHED
+
+
+def _iterations(runs: Path, since: Path | None) -> Iterator[Path]:
+    newest = latest(runs)
+    if newest is None:
+        return
+    for number in range(_number(since) if since is not None else 0, _number(newest) + 1):
+        if (runs / str(number)).is_dir():
+            yield runs / str(number)
+
+
+class _Printer:
+    """Prints files from where it stopped, with a title where another run begins."""
+
+    def __init__(self) -> None:
+        self._printed: dict[Path, int] = {}
+        self._last: tuple[int, str, int] | None = None
+
+    def print_new(self, found: list[Output]) -> None:
+        for run in found:
+            for file in (run.stdout, run.stderr):
+                self._print_file(run, file)
+
+    def _print_file(self, run: Output, file: Path) -> None:
+        try:
+            stream = open(file, "rb")  # noqa: SIM115
+        except OSError:
+            return
+        with stream:
+            stream.seek(self._printed.get(file, 0))
+            while chunk := stream.read(_CHUNK):
+                key = (run.iteration, run.kind, run.attempt)
+                if key != self._last:
+                    out_bytes(f"{run.title()}\n".encode())
+                    self._last = key
+                out_bytes(chunk)
+            self._printed[file] = stream.tell()

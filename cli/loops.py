@@ -1,0 +1,184 @@
+"""This home's loops, and which of them a command means."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beatctl.cli.problems import Unavailable, Usage
+
+if TYPE_CHECKING:
+    from beatctl.activities.home import Home, LoopFolder
+    from beatctl.activities.ledger import Ledger, Row, Status
+
+# Without what is easily taken for something else: no l, i, o, u, 0, 1.
+_LETTERS = "abcdefghjkmnpqrstvwxyz"
+_CHARACTERS = _LETTERS + "23456789"
+
+
+class Loops:
+    """The loops of one home. Looking creates nothing."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ = os.environ if environ is None else environ
+
+    @cached_property
+    def home(self) -> Home:
+        from beatctl.activities.home import Home
+
+        return Home.locate(self.environ)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger to write to: creates it."""
+        from beatctl.activities.ledger import Ledger
+
+        try:
+            self.home.create()
+            ledger = Ledger(self.home.ledger)
+            ledger.status("")
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(
+                f"beatctl can't keep its ledger in {self.home.root}: {_reason(error)}. "
+                "Make that folder writable, or name another in BEATCTL_HOME."
+            ) from error
+        return ledger
+
+    def check_home(self) -> None:
+        """Raises Unavailable where nothing could be kept."""
+        _ = self.ledger
+
+    def all(self) -> list[Status]:
+        """Every loop, newest first, times as of now."""
+        if not self.home.ledger.exists():
+            return []
+        return [as_of_now(status) for status in self.ledger.statuses()]
+
+    def status(self, loop: str) -> Status:
+        """One loop as it is now. Raises Usage when it is gone."""
+        status = self.ledger.status(loop) if self.home.ledger.exists() else None
+        if status is None:
+            raise Usage(f"No loop {loop}. `beatctl list` shows them.")
+        return as_of_now(status)
+
+    def find(self, word: str | None, directory: Path | None = None) -> Status:
+        """The loop a command means. Raises Usage."""
+        return find(self.all(), word, directory or Path.cwd())
+
+    def named(self, word: str | None, verb: str, directory: Path | None = None) -> Status:
+        """As `find`, for what must never be a guess. Raises Usage with the candidates."""
+        if word is not None:
+            return self.find(word)
+        raise Usage(_which(self.all(), verb, directory or Path.cwd()))
+
+    def folder(self, loop: str) -> LoopFolder:
+        return self.home.loop(loop)
+
+    def rows(self, loop: str, after: int = -1) -> list[Row]:
+        return self.ledger.rows(loop, after=after)
+
+    def is_live(self, loop: str) -> bool:
+        """Whether the loop still owns its folder."""
+        status = self.ledger.status(loop)
+        return status is not None and status.state != "finished"
+
+
+def as_of_now(status: Status) -> Status:
+    """`elapsed_s` counted up to now for a loop that has not ended."""
+    if status.state == "finished" or not status.started_at:
+        return status
+    started = datetime.fromisoformat(status.started_at).timestamp()
+    return status.model_copy(update={"elapsed_s": round(max(0.0, time.time() - started), 3)})
+
+
+def find(loops: Sequence[Status], word: str | None, directory: Path) -> Status:
+    """The loop `word` names in full or by its beginning; without a word, the unfinished loop of the folder `directory`
+    lies in, else that folder's newest. `loops` are newest first. Raises Usage."""
+    if word is not None:
+        return _by_id(loops, word)
+    here = in_folder(loops, directory)
+    if here:
+        return next((loop for loop in here if loop.state != "finished"), here[0])
+    if not loops:
+        raise Usage('No loops yet. Start one: beatctl start "fix the failing test" --until "npm test"')
+    raise Usage(f"No loop in {directory}. Name one:\n{candidates(loops)}")
+
+
+def _by_id(loops: Sequence[Status], word: str) -> Status:
+    exact = [loop for loop in loops if loop.id == word]
+    found = exact or [loop for loop in loops if word and loop.id.startswith(word.lower())]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise Usage(f'No loop "{word}".' + (f" There are:\n{candidates(loops)}" if loops else " There are none yet."))
+    raise Usage(f'"{word}" could be any of these loops:\n{candidates(found)}')
+
+
+def in_folder(loops: Sequence[Status], directory: Path) -> list[Status]:
+    """The loops whose folder is, or contains, `directory`; the innermost folder's only."""
+    here = Path(os.path.realpath(directory))
+    found = [(len(root.parts), loop) for loop in loops if (root := _root(loop)) == here or root in here.parents]
+    innermost = max((depth for depth, _ in found), default=0)
+    return [loop for depth, loop in found if depth == innermost]
+
+
+def in_the_way(loops: Sequence[Status], root: Path) -> Status | None:
+    """An unfinished loop that uses the folder `root`, one inside it or one around it."""
+    here = Path(os.path.realpath(root))
+    for loop in loops:
+        theirs = _root(loop)
+        if loop.state != "finished" and (theirs == here or theirs in here.parents or here in theirs.parents):
+            return loop
+    return None
+
+
+def folder_in_use(loop: str) -> Usage:
+    return Usage(f"Loop {loop} is using this folder: beatctl watch {loop}, or add --worktree.")
+
+
+def candidates(loops: Sequence[Status], most: int = 8) -> str:
+    """A line a loop, for a person to choose from."""
+    lines = [f"  {loop.id}  {loop.outcome or loop.state:<9}  {_short(loop.goal)}" for loop in loops[:most]]
+    if len(loops) > most:
+        lines.append(f"  … and {len(loops) - most} more: beatctl list")
+    return "\n".join(lines)
+
+
+def _which(loops: Sequence[Status], verb: str, directory: Path) -> str:
+    going = [loop for loop in loops if loop.state != "finished"]
+    here = in_folder(going, directory)
+    choose = here or going or list(loops)
+    if not choose:
+        return f"There is no loop to {verb}."
+    return f"Which loop? {verb} never guesses: beatctl {verb} {choose[0].id}\n{candidates(choose)}"
+
+
+def _root(loop: Status) -> Path:
+    return Path(os.path.realpath(loop.worktree or loop.directory))
+
+
+def _short(goal: str, most: int = 60) -> str:
+    line = " ".join(goal.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def new_id(taken: set[str]) -> str:
+    """A short id that starts with a letter, is not taken and begins like no other's whole id."""
+    import random  # here: a tenth of what `--help` may take
+
+    chance = random.SystemRandom()
+    for length in (4, 4, 4, 4, 4, 4, 4, 4, 5, 6, 8):
+        found = chance.choice(_LETTERS) + "".join(chance.choice(_CHARACTERS) for _ in range(length - 1))
+        if found not in taken:
+            return found
+    raise Unavailable("No free loop id was found; try again.")
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()

@@ -1,0 +1,79 @@
+"""What goes where: data on stdout, words on stderr, colour only on a terminal that wants it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+
+def colour(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether `stream` is a terminal that shows colours."""
+    environ = os.environ if environ is None else environ
+    if environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
+        return False
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def paint(text: str, *styles: str, on: bool) -> str:
+    """`text` in `styles`, where `on`."""
+    if not on or not styles or not text:
+        return text
+    return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def visible(text: str) -> str:
+    """`text` on one line, without what would move the cursor or change colours: agents' words are not ours."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+def say(text: str = "") -> None:
+    """A line for the person, on stderr. A terminal that went away is no reason to stop."""
+    _write(sys.stderr, text + "\n")
+
+
+def out(text: str) -> None:
+    """A line of what was asked for, on stdout."""
+    sys.stdout.write(_encodable(text + "\n", sys.stdout))
+    sys.stdout.flush()
+
+
+def out_bytes(content: bytes) -> None:
+    """Content as it is (a diff, a log), on stdout."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def out_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=True, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def width(least: int = 60) -> int:
+    """Columns to write in: the terminal's, at least `least`; without a terminal 100."""
+    try:
+        return max(least, os.get_terminal_size(sys.stdout.fileno()).columns)
+    except (OSError, ValueError):
+        return 100
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding, "replace")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(_encodable(text, stream))
+        stream.flush()
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,249 @@
+"""Loops and experiments in words: pure functions from ledger models to lines of text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from beatctl.cli.output import paint, visible
+from beatctl.cli.units import in_words
+
+if TYPE_CHECKING:
+    from beatctl.activities.ledger import Row, Status
+
+_VERDICT_STYLES = {
+    "pass": ("green",),
+    "keep": ("green",),
+    "fail": ("yellow",),
+    "crash": ("red",),
+    "timeout": ("red",),
+    "tampered": ("red",),
+}
+_STATE_STYLES = {
+    "running": ("cyan",),
+    "waiting": ("yellow",),
+    "paused": ("yellow",),
+    "reached": ("green",),
+    "improved": ("green",),
+    "failed": ("red",),
+}
+
+
+def score(value: float | None) -> str:
+    """`171,204`, `0.8731`, `1.2e-07`; `-` for none."""
+    if value is None:
+        return "-"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if 1e-4 <= abs(value) < 1e9:
+        digits = max(0, 6 - max(1, math.floor(math.log10(abs(value))) + 1))
+        text = f"{value:,.{digits}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.6g}"
+
+
+def change(value: float | None, against: float | None) -> str:
+    """How far `value` is from `against`, in percent: `-28.4%`. Empty where that can't be said."""
+    if value is None or against is None or against == 0:
+        return ""
+    percent = (value - against) / abs(against) * 100
+    if percent == 0:
+        return "="
+    return f"{percent:+.1f}%" if abs(percent) >= 0.05 else f"{percent:+.2g}%"
+
+
+def parent_score(row: Row, rows: dict[int, Row]) -> float | None:
+    """The score this experiment had to beat."""
+    parent = rows.get(row.parent) if row.parent is not None else None
+    return parent.score if parent is not None else None
+
+
+def row_line(row: Row, to_beat: float | None, *, colours: bool = False, columns: int = 100) -> str:
+    """One experiment: `#212  discard   172,880   +1.0%  lazy-load chart legend`."""
+    verdict = paint(f"{row.verdict:<9}", *_VERDICT_STYLES.get(row.verdict, ()), on=colours)
+    head = f"#{row.iteration:<4} "
+    numbers = f" {score(row.score):>12}  {change(row.score, to_beat) if row.iteration else '':>7}  "
+    about = row_words(row)
+    if row.score is None and not row.samples and row.verdict in ("pass", "fail", "baseline"):
+        numbers = "  "  # retry loops have no scores: nothing to line up with
+    room = max(20, columns - len(head) - 9 - len(numbers))
+    return (head + verdict + numbers + cut(about, room)).rstrip()
+
+
+def row_words(row: Row) -> str:
+    """What this experiment was about: why it failed where it did, else what the agent said."""
+    said = visible(row.summary)
+    why = visible(row.reason or "")
+    if row.verdict in ("crash", "timeout", "tampered", "inconclusive") or not said:
+        return why or said
+    return f"{said} ({why})" if why and row.verdict in ("discard", "fail") and len(said) < 50 else said
+
+
+def cut(text: str, most: int) -> str:
+    """`text`, with … where it is longer than `most`."""
+    return text if len(text) <= most else text[: max(1, most - 1)].rstrip() + "…"
+
+
+def state_word(status: Status) -> str:
+    """`running`, `pausing` and the like while something is asked for, or the outcome."""
+    if status.state == "finished":
+        return status.outcome or "finished"
+    asked = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
+    return asked.get(status.asked or "", status.state)
+
+
+def state_styled(status: Status, *, colours: bool) -> str:
+    word = state_word(status)
+    return paint(word, *_STATE_STYLES.get(word, ()), on=colours)
+
+
+def limits_line(limits: dict[str, object], *, strategy: str = "optimize") -> str:
+    """The limits in force, on a line."""
+    none = "no limit"
+
+    def count(key: str) -> str:
+        value = limits.get(key)
+        return f"{value:,}" if isinstance(value, int) and value else none
+
+    def time(key: str) -> str:
+        value = limits.get(key)
+        return in_words(float(value)) if isinstance(value, int | float) and value else none
+
+    parts = [f"iterations {count('max_iterations')}"]
+    if limits.get("for_s"):
+        parts.append(f"time {time('for_s')}")
+    parts.append(f"failures in a row {count('max_failures')}")
+    parts.append(f"agent {time('agent_timeout_s')}")
+    parts.append(f"evaluator {time('eval_timeout_s')}")
+    if limits.get("cooldown_s"):
+        parts.append(f"cooldown {time('cooldown_s')}")
+    if limits.get("target") is not None:
+        parts.append(f"target {score(float(str(limits['target'])))}")
+    if limits.get("plateau"):
+        parts.append(f"plateau {limits['plateau']}")
+    if limits.get("max_unchanged") != 3:
+        parts.append(f"unchanged {count('max_unchanged')}")
+    return ", ".join(parts)
+
+
+def best_words(status: Status) -> str:
+    """`171,204 #187 (-28.4%), baseline 239,107`; for a retry loop which iteration passed."""
+    best, baseline = status.best, status.baseline
+    if status.strategy == "retry":
+        return f"passed in #{best.iteration}" if best is not None else "not passed yet"
+    if best is None:
+        return "no score yet"
+    if baseline is None or best.iteration == baseline.iteration:
+        return f"{score(best.score)} (the baseline)"
+    percent = change(best.score, baseline.score)
+    return (
+        f"{score(best.score)} #{best.iteration}{f' ({percent})' if percent else ''}, baseline {score(baseline.score)}"
+    )
+
+
+def counts_words(counts: dict[str, int]) -> str:
+    """`12 keep, 180 discard, 3 crash`."""
+    order = ("pass", "keep", "fail", "discard", "inconclusive", "crash", "timeout", "tampered")
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts.get(verdict))
+
+
+def cost_words(status: Status) -> str:
+    """What was spent, or nothing where the agent does not say."""
+    parts = [f"${status.cost_usd:,.2f}"] if status.cost_usd else []
+    if status.tokens:
+        parts.append(f"{status.tokens:,} tokens")
+    return ", ".join(parts)
+
+
+def status_lines(status: Status, *, now: str = "", colours: bool = False, columns: int = 100) -> list[str]:
+    """A loop as `status` shows it. `now` is what runs at this moment."""
+    head = f"{paint(status.id, 'bold', on=colours)}  {state_styled(status, colours=colours)}"
+    if status.state in ("finished", "paused") and status.reason and status.reason != status.outcome:
+        head += f" ({status.reason})"
+    most = status.limits.get("max_iterations") or 0
+    iteration = f"{status.iteration}{f'/{most}' if most else ''}"
+    allowed = status.limits.get("max_failures") or 0
+    failures = f"{status.failures}{f'/{allowed}' if allowed else ''}"
+    fields = [
+        ("best" if status.strategy == "optimize" else "result", best_words(status)),
+        ("iteration", f"{iteration}   failures in a row {failures}   elapsed {in_words(int(status.elapsed_s))}"),
+        ("so far", counts_words(status.counts)),
+        ("spent", cost_words(status)),
+        ("now", visible(now) if status.state != "finished" else ""),
+        ("agent", status.agent),
+        ("folder", status.directory),
+        ("limits", limits_line(status.limits, strategy=status.strategy) if status.state != "finished" else ""),
+        ("why", visible(status.detail)),
+        ("web ui", status.ui_url or ""),
+    ]
+    lines = [f"{head}  {cut(visible(status.goal), max(20, columns - 24))}"]
+    lines += [f"  {name:<10}{text}" for name, text in fields if text]
+    return lines
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), columns: int
+) -> list[str]:
+    """Lines with their fields under each other; the last field is cut to what fits in `columns`."""
+    widths = [max(len(line[place]) for line in (header, *rows)) for place in range(len(header) - 1)]
+    room = max(12, columns - sum(widths) - 2 * len(widths))
+
+    def line(fields: Sequence[str]) -> str:
+        aligned = [
+            field.rjust(width) if place in right else field.ljust(width)
+            for place, (field, width) in enumerate(zip(fields, widths, strict=False))
+        ]
+        return "  ".join([*aligned, cut(fields[-1], room)]).rstrip()
+
+    return [line(header), *(line(row) for row in rows)]
+
+
+def list_lines(loops: Sequence[Status], *, colours: bool = False, columns: int = 100) -> list[str]:
+    """Every loop on a line, newest first."""
+    header = ("ID", "STATE", "ITER", "BEST", "ELAPSED", "GOAL")
+    rows = []
+    for loop in loops:
+        percent = ""
+        if loop.strategy == "optimize" and loop.best and loop.baseline and loop.best != loop.baseline:
+            percent = change(loop.best.score, loop.baseline.score)
+        best = score(loop.best.score) if loop.strategy == "optimize" and loop.best else "-"
+        most = loop.limits.get("max_iterations") or 0
+        rows.append(
+            (
+                loop.id,
+                state_word(loop),
+                f"{loop.iteration}{f'/{most}' if most else ''}",
+                f"{best} {percent}".strip(),
+                in_words(int(loop.elapsed_s)),
+                visible(loop.goal),
+            )
+        )
+    lines = table(header, rows, right=(2, 3, 4), columns=columns)
+    return [paint(lines[0], "dim", on=colours), *map(_state_painter(colours), lines[1:], loops)]
+
+
+def _state_painter(colours: bool) -> Callable[[str, Status], str]:
+    def painted(line: str, loop: Status) -> str:
+        word = state_word(loop)
+        return line.replace(f"  {word}", "  " + paint(word, *_STATE_STYLES.get(word, ()), on=colours), 1)
+
+    return painted
+
+
+def ending_lines(status: Status, *, colours: bool = False) -> list[str]:
+    """What a loop came to, and what to type next: the last words of an attached `start`."""
+    head = f"{status.id} {state_styled(status, colours=colours)}"
+    if status.reason and status.reason != status.outcome:
+        head += f" ({status.reason})"
+    lines = [f"{head} after {in_words(int(status.elapsed_s))}: {best_words(status)}"]
+    detail = visible(status.detail)
+    if detail:
+        lines.append(f"  {detail}")
+    counts = counts_words(status.counts)
+    spent = cost_words(status)
+    if counts or spent:
+        lines.append("  " + ", ".join(part for part in (counts, f"spent {spent}" if spent else "") if part))
+    if status.iteration:
+        lines.append(f"  beatctl show {status.id}   beatctl diff {status.id}   beatctl undo {status.id}")
+    return lines

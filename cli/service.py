@@ -1,0 +1,107 @@
+"""Worker and Temporal server, as the commands need them: is one there, bring it back, reach a loop through it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from beatctl.cli.output import say
+from beatctl.cli.problems import Problem, Unavailable
+
+if TYPE_CHECKING:
+    from temporalio.client import Client, WorkflowHandle
+
+    from beatctl.activities.ledger import Status
+    from beatctl.cli.loops import Loops
+    from beatctl.worker.local import Running
+
+T = TypeVar("T")
+RPC_LIMIT = timedelta(seconds=10)
+"""For a signal, an update or a cancellation: with the server there, each takes milliseconds."""
+
+
+class LoopUnknown(Problem):
+    """The Temporal server has no running workflow for this loop."""
+
+
+def workflow_id(loop: str) -> str:
+    return f"beatctl-{loop}"
+
+
+def environ_of(status: Status, environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` as it leads to the server the loop is on, whatever it names now."""
+    found = dict(environ)
+    if status.connection == "embedded":
+        found.pop("TEMPORAL_ADDRESS", None)
+    else:
+        found["TEMPORAL_ADDRESS"], _, found["TEMPORAL_NAMESPACE"] = status.connection.rpartition("/")
+    return found
+
+
+def is_running(loops: Loops, status: Status) -> bool:
+    """Whether the loop's worker and server are kept alive at this moment."""
+    from beatctl.worker import local
+
+    return local.running(loops.home, environ_of(status, loops.environ)) is not None
+
+
+def is_down(loops: Loops, status: Status) -> bool:
+    """Whether the user said `down`, after which only `start`, `up` and `cancel` bring things back."""
+    from beatctl.worker.run_folder import RunFolder
+
+    return RunFolder(loops.home.root, status.connection).shut_down.exists()
+
+
+def ensure(loops: Loops, environ: Mapping[str, str]) -> Running:
+    """Have server and worker there. Raises Unavailable with what to do."""
+    from beatctl.worker import local
+    from beatctl.worker.connection import ServerUnreachable
+    from beatctl.worker.server_program import ServerProgramMissing
+
+    try:
+        return local.ensure_running(loops.home, environ, say)
+    except (ServerUnreachable, ServerProgramMissing, local.NotRunning) as problem:
+        raise Unavailable(str(problem)) from problem
+
+
+def bring_back(loops: Loops, status: Status) -> Running:
+    """Have the loop's worker there, unless the user shut it down. Raises Unavailable."""
+    if is_down(loops, status):
+        raise Unavailable("beatctl was shut down (beatctl down), nothing runs. Go on with: beatctl up -d")
+    return ensure(loops, environ_of(status, loops.environ))
+
+
+def with_loop(
+    loops: Loops, status: Status, running: Running, work: Callable[[WorkflowHandle[Any, Any]], Awaitable[T]]
+) -> T:
+    """Do `work` with the loop's workflow. Raises LoopUnknown, Unavailable."""
+
+    async def reach(client: Client) -> T:
+        return await work(client.get_workflow_handle(workflow_id(status.id)))
+
+    return with_client(running, environ_of(status, loops.environ), reach)
+
+
+def with_client(running: Running, environ: Mapping[str, str], work: Callable[[Client], Awaitable[T]]) -> T:
+    """Do `work` with a client of the server. Raises LoopUnknown, Unavailable."""
+    import asyncio
+
+    from temporalio.service import RPCError, RPCStatusCode
+
+    from beatctl.worker.connection import ServerUnreachable, connect
+
+    async def reach() -> T:
+        return await work(await connect(running.connection, environ=environ))
+
+    try:
+        return asyncio.run(reach())
+    except ServerUnreachable as problem:
+        raise Unavailable(str(problem)) from problem
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise LoopUnknown("The Temporal server knows no such running loop.") from error
+        why = "no answer in time" if error.status == RPCStatusCode.DEADLINE_EXCEEDED else error.message
+        raise Unavailable(
+            f"The Temporal server at {running.connection.address} failed: {why}. See: beatctl doctor"
+        ) from error

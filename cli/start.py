@@ -1,0 +1,293 @@
+"""`start` and `watch`: check everything, start, then stay with the loop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from beatctl.cli import arguments, problems, render
+from beatctl.cli.arguments import Json, Loop
+from beatctl.cli.loops import Loops, folder_in_use, in_the_way
+from beatctl.cli.output import out, paint, say, visible
+from beatctl.cli.problems import Unavailable, Usage
+from beatctl.cli.start_options import Chosen, Typed, TypedLimits, choose, unbounded
+
+if TYPE_CHECKING:
+    from beatctl.activities.agents.spec import AgentSpec
+    from beatctl.activities.ledger import Status
+
+
+def start(
+    goal: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="GOAL", help="What the agent should do, in quotes.", show_default=False),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="CMD", help="Repeat until this command passes.", show_default=False)
+    ] = None,
+    eval_: Annotated[
+        str | None,
+        typer.Option("--eval", metavar="CMD", help="Look for the best score: its last line.", show_default=False),
+    ] = None,
+    minimize: Annotated[bool, typer.Option("--minimize", help="A lower score is better.")] = False,
+    maximize: Annotated[bool, typer.Option("--maximize", help="A higher score is better.")] = False,
+    direction: Annotated[
+        str | None, typer.Option("--direction", metavar="minimize|maximize", help="The same.", show_default=False)
+    ] = None,
+    pipeline: Annotated[bool, typer.Option("--pipeline", help="An iteration is the steps in their order.")] = False,
+    step: Annotated[
+        list[str] | None,
+        typer.Option("--step", metavar="TEXT", help="A pipeline's step; 2 to 20 of them.", show_default=False),
+    ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option("--check", metavar="CMD", help="Must pass before an iteration is evaluated.", show_default=False),
+    ] = None,
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            "--samples", metavar="N", help="Passes in a row (--until) or measurements (--eval).", show_default=False
+        ),
+    ] = None,
+    on_fail: Annotated[
+        str | None,
+        typer.Option("--on-fail", metavar="keep|revert", help="What becomes of a failed try.", show_default=False),
+    ] = None,
+    max_iterations: arguments.MaxIterations = None,
+    max_failures: arguments.MaxFailures = None,
+    max_unchanged: arguments.MaxUnchanged = None,
+    cooldown: arguments.Cooldown = None,
+    agent_timeout: arguments.AgentTimeout = None,
+    eval_timeout: arguments.EvalTimeout = None,
+    for_: arguments.For = None,
+    target: arguments.Target = None,
+    plateau: arguments.Plateau = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            "-a",
+            "--agent",
+            metavar="AGENT",
+            help="claude, codex, gemini or 'my-agent {prompt}'; left out: the first found.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", metavar="NAME", help="The agent's model.", show_default=False)
+    ] = None,
+    permissions: Annotated[
+        str | None,
+        typer.Option("--permissions", metavar="workspace|full", help="What the agent may do.", show_default=False),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option("--memory", metavar="ledger|none", help="What its prompt tells of the past.", show_default=False),
+    ] = None,
+    directory: Annotated[
+        str | None, typer.Option("-C", metavar="DIR", help="Work in this folder.", show_default=False)
+    ] = None,
+    allow_large: Annotated[
+        bool, typer.Option("--allow-large", help="Take huge untracked content into snapshots.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="Return at once.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="End the loop with this command (as where CI is set).")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Start a loop on a goal.
+
+    An agent works on the goal until a command passes (--until), or for the best score (--eval).
+
+    Limits are 0 for none. Times need a unit: 30s, 5m, 1h30m. Defaults: 10 iterations (none with --for), 3 failures in
+    a row, 30m for the agent, 10m for the evaluator.
+    """
+    chosen = choose(
+        Typed(
+            goal=tuple(goal or ()),
+            until=until,
+            eval=eval_,
+            minimize=minimize,
+            maximize=maximize,
+            direction=direction,
+            pipeline=pipeline,
+            steps=tuple(step or ()),
+            check=check,
+            samples=samples,
+            on_fail=on_fail,
+            memory=memory,
+            permissions=permissions,
+            agent=agent,
+            model=model,
+            limits=TypedLimits(
+                max_iterations,
+                max_failures,
+                max_unchanged,
+                cooldown,
+                agent_timeout,
+                eval_timeout,
+                for_,
+                target,
+                plateau,
+            ),
+            detach=detach,
+            foreground=foreground,
+        )
+    )
+    loops = Loops()
+    place = stood_in(directory)
+    root = checked_root(place)
+    using = in_the_way(loops.all(), root)
+    if using is not None:
+        raise folder_in_use(using.id)
+    spec = resolved_agent(chosen, place, loops.environ)
+    return _launch(
+        loops,
+        chosen,
+        spec,
+        place,
+        root,
+        allow_large,
+        detach=detach,
+        ends_with_us=foreground or is_ci(loops.environ),
+        as_json=as_json,
+    )
+
+
+def watch(loop: Loop = None, as_json: Json = False) -> int:
+    """Stay with a loop that runs.
+
+    A line for each verdict, until the loop ends. Ctrl-C leaves it running.
+    """
+    from beatctl.cli.attached import attach
+
+    loops = Loops()
+    status = loops.find(loop)
+    return attach(loops, status.id, ends_with_us=False, started_service=False, as_json=as_json)
+
+
+def is_ci(environ: Mapping[str, str]) -> bool:
+    """Whether this is an automated build, where nobody comes back to a loop that was left running."""
+    return environ.get("CI", "").lower() not in ("", "0", "false", "no")
+
+
+def stood_in(directory: str | None) -> Path:
+    """Where the loop's commands run: `-C`, else where the user stands. Raises Usage."""
+    try:
+        here = Path(directory) if directory is not None else Path.cwd()
+    except OSError:
+        raise Usage("The folder you are in is gone: change to another, or name one with -C.") from None
+    if directory == "":
+        raise Usage("-C is empty. It takes a folder.", help_of="start")
+    if not here.is_dir():
+        what = f"{here} is a file, not a folder." if here.exists() else f"There is no folder {here}."
+        raise Usage(f"{what} -C takes the folder to work in.", help_of="start")
+    place = Path(os.path.realpath(here))
+    if any("\ud800" <= character <= "\udfff" for character in str(place)):
+        raise Usage(f"The name of the folder {os.fsencode(place)!r} is not UTF-8. Rename it, or use another.")
+    return place
+
+
+def checked_root(place: Path) -> Path:
+    """The workspace `place` lies in. Raises Usage where a loop must not or can't work there."""
+    from beatctl.activities.workspace import WorkspaceProblem, check_directory
+
+    try:
+        return check_directory(place)
+    except WorkspaceProblem as refused:
+        raise Usage(refused.text) from None
+
+
+def resolved_agent(chosen: Chosen, place: Path, environ: Mapping[str, str]) -> AgentSpec:
+    """The agent's program. Raises Unavailable where it isn't installed."""
+    from beatctl.activities import agents
+
+    allowed = [command for command in (chosen.evaluator, chosen.check) if command]
+    try:
+        return agents.resolve(
+            chosen.agent,
+            {**environ, "PWD": str(place)},
+            model=chosen.model,
+            permissions=chosen.permissions,
+            allowed_commands=allowed,
+        )
+    except agents.AgentNotFound as missing:
+        raise Unavailable(str(missing)) from None
+
+
+def _launch(
+    loops: Loops,
+    chosen: Chosen,
+    agent: AgentSpec,
+    place: Path,
+    root: Path,
+    allow_large: bool,
+    *,
+    detach: bool,
+    ends_with_us: bool,
+    as_json: bool,
+) -> int:
+    from beatctl.cli import service
+    from beatctl.cli.attached import attach
+    from beatctl.cli.follow import interrupting_signals
+    from beatctl.cli.starting import start_loop
+    from beatctl.cli.view import print_status_json
+    from beatctl.worker import local
+    from beatctl.worker.connection import chosen as chosen_connection
+
+    shared = chosen_connection(loops.environ)
+    if shared is not None:
+        say(f"Temporal server: {shared.address}, namespace {shared.namespace}")
+    loops.check_home()
+    try:
+        with interrupting_signals():
+            was_running = local.running(loops.home, loops.environ) is not None
+            running = service.ensure(loops, loops.environ)
+            status = start_loop(loops, chosen, agent, place, root, running, allow_large=allow_large)
+    except KeyboardInterrupt:
+        return problems.DETACHED
+    for line in in_force(status, agent, root):
+        say(line)
+    if detach:
+        if as_json:
+            print_status_json(status)
+        else:
+            out(status.id)
+        return 0
+    return attach(loops, status.id, ends_with_us=ends_with_us, started_service=not was_running, as_json=as_json)
+
+
+def in_force(status: Status, agent: AgentSpec, root: Path) -> list[str]:
+    """What holds for a loop that was just started, and how to end it."""
+    from beatctl.cli.output import colour
+    from beatctl.workflows.spec import Limits
+
+    colours = colour(sys.stderr)
+    words = [agent.name, agent.version or "", f"model {agent.model}" if agent.model else ""]
+    may = {
+        "workspace": "edits files, runs the evaluator and check",
+        "full": "may do anything your account may",
+    }
+    if agent.kind == "command":
+        permissions = "your command: it may do what your account may"
+    else:
+        permissions = f"permissions {agent.permissions} ({may[agent.permissions]})"
+    lines = [
+        f"{paint(status.id, 'bold', on=colours)}  {visible(status.goal)[:200]}",
+        f"  agent     {' '.join(word for word in words if word)}, {permissions}",
+        f"  limits    {render.limits_line(status.limits, strategy=status.strategy)}",
+        f"  folder    {root} (in use until the loop ends)",
+        f"  to end    beatctl stop {status.id} (after the iteration), beatctl cancel {status.id} (now)",
+    ]
+    if unbounded(Limits(**status.limits)):
+        warning = (
+            "No limit on iterations or time and no cooldown: this loop spends until it is stopped. "
+            "Bound it: beatctl set --for 8h, --max-iterations 100 or --cooldown 1m"
+        )
+        lines.append(paint(warning, "yellow", on=colours))
+    return lines

@@ -1,0 +1,184 @@
+"""Making a loop: its entry in the ledger, its hold on the folder, its environment, its workflow; or none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beatctl.cli import service
+from beatctl.cli.loops import Loops, folder_in_use, new_id
+from beatctl.cli.output import say, visible
+from beatctl.cli.start_options import Chosen
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from beatctl.activities.agents.spec import AgentSpec
+    from beatctl.activities.ledger import Status
+    from beatctl.worker.local import Running
+    from beatctl.workflows.spec import LoopSpec
+
+_SUMMARY_BYTES = 200
+_KEYWORD_CHARACTERS = 255
+_TERMINATE_LIMIT = timedelta(seconds=3)
+
+
+def make_spec(
+    chosen: Chosen, loop: str, agent: AgentSpec, directory: Path, root: Path, running: Running, *, allow_large: bool
+) -> LoopSpec:
+    """The specification of a new loop."""
+    from beatctl.workflows.spec import Limits, LoopSpec
+
+    connection = running.connection
+    ui_url = f"{running.ui_url}/namespaces/{connection.namespace}/workflows/{service.workflow_id(loop)}"
+    return LoopSpec(
+        id=loop,
+        goal=chosen.goal,
+        strategy=chosen.strategy,
+        evaluator=chosen.evaluator,
+        direction=chosen.direction,
+        steps=chosen.steps,
+        check=chosen.check,
+        samples=chosen.samples,
+        on_fail=chosen.on_fail,
+        memory=chosen.memory,
+        agent=agent,
+        limits=Limits(**chosen.limits),
+        directory=str(directory),
+        worktree=str(root),
+        allow_large=allow_large,
+        ui_url=ui_url if running.ui_url else None,
+        connection=connection.label,
+    )
+
+
+def first_status(spec: LoopSpec, started: float) -> Status:
+    """A loop's status before its workflow has said anything."""
+    from beatctl.activities.ledger import Status, timestamp
+
+    return Status(
+        id=spec.id,
+        goal=spec.goal,
+        strategy=spec.strategy,
+        state="running",
+        ui_url=spec.ui_url,
+        directory=spec.directory,
+        now="starting",
+        direction=spec.direction,
+        agent=spec.agent.name,
+        limits=spec.limits.model_dump(),
+        started_at=timestamp(started),
+        worktree=spec.worktree,
+        connection=spec.connection,
+    )
+
+
+def start_loop(
+    loops: Loops, chosen: Chosen, agent: AgentSpec, directory: Path, root: Path, running: Running, *, allow_large: bool
+) -> Status:
+    """Start a loop. Whatever fails on the way, nothing of it is left. Raises Usage (folder in use), Unavailable."""
+    started = time.time()
+    while True:
+        loop = new_id({status.id for status in loops.all()})
+        spec = make_spec(chosen, loop, agent, directory, root, running, allow_large=allow_large)
+        status = first_status(spec, started)
+        if loops.ledger.add_loop(status, spec.model_dump_json(), started):
+            break
+    asked_server = False
+    try:
+        _claim(loops, root, loop)
+        _write_folder(loops, loop, directory)
+        asked_server = True
+        service.with_client(running, loops.environ, lambda client: _start_workflow(client, loops, spec))
+    except BaseException:
+        if asked_server:
+            # It may have been accepted all the same, its answer lost.
+            with contextlib.suppress(Exception):
+                service.with_client(running, loops.environ, lambda client: _terminate(client, loop))
+        _undo(loops, loop, root)
+        say("Nothing was started; the folder is untouched.")
+        raise
+    return loops.status(loop)
+
+
+def _claim(loops: Loops, root: Path, loop: str) -> None:
+    from beatctl.activities.workspace import FolderInUse, claim
+
+    try:
+        claim(loops.home, root, loop, loops.is_live)
+    except FolderInUse as used:
+        raise folder_in_use(used.loop) from None
+
+
+def _write_folder(loops: Loops, loop: str, directory: Path) -> None:
+    from beatctl.activities.agents.environment import child_environment
+
+    folder = loops.folder(loop)
+    folder.root.mkdir(parents=True, mode=0o700)
+    environment = child_environment({**loops.environ, "PWD": str(directory)})
+    _write_private(folder.environment, environment)
+
+
+def _write_private(place: Path, values: Mapping[str, str]) -> None:
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump(dict(values), file)  # bytes that are no UTF-8 travel as escaped surrogates
+
+
+async def _start_workflow(client: Client, loops: Loops, spec: LoopSpec) -> None:
+    from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+
+    from beatctl.worker.connection import task_queue
+    from beatctl.workflows.loop import LoopWorkflow
+    from beatctl.workflows.state import LoopInput
+
+    attributes = {
+        "BeatctlState": "running",
+        "BeatctlAgent": spec.agent.name,
+        "BeatctlFolder": spec.worktree,
+        "BeatctlStrategy": spec.strategy,
+    }
+    await client.start_workflow(
+        LoopWorkflow.run,
+        LoopInput(spec=spec),
+        id=service.workflow_id(spec.id),
+        task_queue=task_queue(loops.home),
+        static_summary=_summary(spec.goal),
+        memo={"goal": spec.goal[:1000], "directory": spec.directory},
+        search_attributes=TypedSearchAttributes(
+            [
+                SearchAttributePair(SearchAttributeKey.for_keyword(name), value[:_KEYWORD_CHARACTERS])
+                for name, value in attributes.items()
+            ]
+        ),
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        rpc_timeout=service.RPC_LIMIT,
+    )
+
+
+def _summary(goal: str) -> str:
+    """The goal's first line, as much of it as Temporal takes for a workflow's summary."""
+    line = visible(goal.strip().partition("\n")[0])
+    return line.encode()[:_SUMMARY_BYTES].decode("utf-8", "ignore")
+
+
+async def _terminate(client: Client, loop: str) -> None:
+    handle = client.get_workflow_handle(service.workflow_id(loop))
+    await asyncio.shield(handle.terminate("the start was given up", rpc_timeout=_TERMINATE_LIMIT))
+
+
+def _undo(loops: Loops, loop: str, root: Path) -> None:
+    from beatctl.activities.workspace import release
+
+    with contextlib.suppress(OSError):
+        release(loops.home, root, loop)
+    shutil.rmtree(loops.folder(loop).root, ignore_errors=True)
+    loops.ledger.remove_loop(loop)
