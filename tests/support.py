@@ -52,7 +52,7 @@ def clean_environment(folder: Path, server_program: str | None) -> dict[str, str
     return environ
 
 
-def wait_until(look: Callable[[], Answer], what: str, timeout_s: float = 60.0) -> Answer:
+def wait_until(look: Callable[[], Answer], what: str, timeout_s: float = 60.0, every_s: float = 0.02) -> Answer:
     """The first true answer of `look`; a failure that names what never came."""
     end = time.monotonic() + timeout_s
     while True:
@@ -61,7 +61,7 @@ def wait_until(look: Callable[[], Answer], what: str, timeout_s: float = 60.0) -
             return answer
         if time.monotonic() > end:
             raise AssertionError(f"Waited {timeout_s:.0f} s in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def processes_of(home: Path) -> dict[int, str]:

@@ -1,0 +1,53 @@
+"""Runs the benchmarks and prints what they measured: `python -m tests.bench [--iterations N] [--files N] [PART …]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from beatctl.worker.server_program import find_or_fetch
+from tests.bench import loops, memory, snapshots, startup
+from tests.bench.figures import heading
+from tests.support import Beatctl, clean_environment, remove_tree
+
+PARTS = ("loop", "no-git", "startup", "memory", "snapshots")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure beatctl on this machine.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all when left out")
+    parser.add_argument("--iterations", type=int, default=700)
+    parser.add_argument("--files", type=int, default=100_000)
+    given = parser.parse_args()
+    parts = given.parts or list(PARTS)
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+
+    program = find_or_fetch(os.environ, print)
+    print(f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    folder = Path(tempfile.mkdtemp(prefix="bt-bench-")).resolve()
+    beatctl = Beatctl(clean_environment(folder, str(program)))
+    os.environ.update(beatctl.environ)  # for what runs in this process
+    work: dict[str, Callable[[], None]] = {
+        "loop": lambda: loops.measure(beatctl, folder / "in-git", given.iterations, in_git=True),
+        "no-git": lambda: loops.measure(beatctl, folder / "no-git", given.iterations, in_git=False),
+        "startup": lambda: startup.measure(beatctl, folder / "startup"),
+        "memory": lambda: memory.measure(beatctl, folder / "memory"),
+        "snapshots": lambda: snapshots.measure(beatctl.home, folder / "files", given.files),
+    }
+    try:
+        for part in PARTS:
+            if part in parts:
+                work[part]()
+    finally:
+        heading("cleaning up")
+        beatctl.close()
+        remove_tree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What beatctl itself costs an iteration: an agent and an evaluator that do nothing."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from beatctl.activities.ledger import Ledger
+from tests.bench.figures import heading, line, median, percentile
+from tests.support import Beatctl, wait_until
+
+WORDS = ["--agent", "true", "--eval", "echo 1", "--minimize", "--max-unchanged", "0", "--max-failures", "0"]
+
+
+def measure(beatctl: Beatctl, folder: Path, iterations: int, *, in_git: bool) -> None:
+    """Run one loop to its end and print the time between the starts of its iterations."""
+    make_folder(folder, in_git=in_git)
+    heading(
+        f"an iteration, {'in a git repository' if in_git else 'outside git'} ({iterations} of them, no-op commands)"
+    )
+    started = beatctl(*("start", "do nothing", *WORDS, "-n", str(iterations), "-d", "--json"), cwd=folder, expect=0)
+    loop = started.json["id"]
+    ledger = Ledger(beatctl.home / "ledger.db")
+
+    def ended() -> bool:
+        status = ledger.status(loop)
+        assert status is not None
+        assert status.state != "paused", f"The loop paused: {status.reason}: {status.detail}"
+        return status.state == "finished"
+
+    wait_until(ended, "the loop's end", timeout_s=30 + iterations, every_s=0.5)
+    starts = [datetime.fromisoformat(row.started_at).timestamp() for row in ledger.rows(loop, after=0)]
+    assert len(starts) == iterations, f"{len(starts)} rows of {iterations}"
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
+    edge = min(50, len(gaps) // 2)
+    first, last = gaps[:edge], gaps[-edge:]
+    line("median between starts", f"{1000 * median(gaps):.0f} ms", "60 or less is the aim" if in_git else "")
+    line("95th percentile", f"{1000 * percentile(gaps, 95):.0f} ms")
+    line(f"median of the first {edge}", f"{1000 * median(first):.0f} ms")
+    line(f"median of the last {edge}", f"{1000 * median(last):.0f} ms")
+    line("last / first", f"{median(last) / median(first):.2f}", "1.10 or less is the aim")
+
+
+def make_folder(folder: Path, *, in_git: bool) -> None:
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"file-{number}.txt").write_text(f"{number}\n" * 100)
+    if in_git:
+        for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+            subprocess.run(["git", *words], cwd=folder, check=True)
