@@ -25,7 +25,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -173,10 +173,15 @@ async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
     log.info("takes work from %s on %s", queue, client.service_client.config.target_host)
 
 
-def _telemetry() -> TelemetryConfig:
-    """What the SDK's core has to say goes into the same log, as plain text."""
-    forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"))
-    return TelemetryConfig(logging=LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding))
+def _start_runtime() -> None:
+    """The SDK's core writes into the same log, as plain text: it asks the environment, which agents must not inherit
+    from us changed. (Forwarding to Python's logging instead crashes now and then when Python ends.)"""
+    before = os.environ.get("NO_COLOR")
+    os.environ["NO_COLOR"] = "1"
+    Runtime.default()
+    del os.environ["NO_COLOR"]
+    if before is not None:
+        os.environ["NO_COLOR"] = before
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -186,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("temporalio").setLevel(logging.WARNING)
-    Runtime.set_default(Runtime(telemetry=_telemetry()))
+    _start_runtime()
     try:
         asyncio.run(run(Home(given.home), Connection.model_validate_json(given.connection)))
     except ServerUnreachable as problem:
