@@ -7,6 +7,7 @@ adds what builds and tests it.
 from __future__ import annotations
 
 import sys
+import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -41,11 +42,10 @@ def pinned(versions: dict[str, str]) -> str:
 
 
 def main() -> int:
-    run = closure([Requirement("beatctl")])
-    everything = closure([Requirement("beatctl[dev]")])
-    for versions in (run, everything):
-        versions.pop("beatctl")
-    develop = {name: version for name, version in everything.items() if name not in run}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    run = closure([Requirement(text) for text in project["dependencies"]])
+    develop = closure([Requirement(text) for text in project["optional-dependencies"]["dev"]])
+    develop = {name: version for name, version in develop.items() if name not in run}
     (ROOT / "requirements.txt").write_text("# What beatctl needs to run. Written by `make pins`.\n" + pinned(run))
     (ROOT / "requirements-dev.txt").write_text(
         "# What builds and tests beatctl. Written by `make pins`.\n-r requirements.txt\n" + pinned(develop)
