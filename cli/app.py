@@ -1,60 +1,68 @@
-"""The commands and their help. Light: what a command needs is imported when it runs."""
+"""The commands and their help. Light: a command's module is imported when that command is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from beatctl.cli import act, change, demonstrate, doctor, engine, logs, start, view
 from beatctl.cli.output import say
 from beatctl.cli.problems import USAGE, Problem
 
-_GROUP_EXAMPLES = (
+_EXAMPLES = (
     'beatctl start "fix the failing test in auth.test.ts" --until "npm test"',
     'beatctl start "reduce bundle size" --eval "node scripts/measure-bundle.js" --minimize',
 )
 
-_COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
-    ("start", start.start, 'beatctl start "fix the failing test in auth.test.ts" --until "npm test"'),
-    ("list", view.list_, "beatctl list"),
-    ("status", view.status, "beatctl status k3f9 --json"),
-    ("watch", start.watch, "beatctl watch k3f9"),
-    ("show", view.show, "beatctl show 12"),
-    ("logs", logs.logs, "beatctl logs -f"),
-    ("diff", change.diff, "beatctl diff --stat"),
-    ("pause", act.pause, "beatctl pause k3f9"),
-    ("resume", act.resume, "beatctl resume k3f9"),
-    ("stop", act.stop, "beatctl stop k3f9"),
-    ("cancel", act.cancel, "beatctl cancel k3f9"),
-    ("set", act.set_, "beatctl set k3f9 --max-iterations 300 --cooldown 30s"),
-    ("undo", change.undo, "beatctl undo k3f9"),
-    ("up", engine.up, "beatctl up -d"),
-    ("down", engine.down, "beatctl down"),
-    ("worker", engine.worker, "beatctl worker"),
-    ("ui", engine.ui, "beatctl ui k3f9"),
-    ("doctor", doctor.doctor, "beatctl doctor"),
-    ("demo", demonstrate.demo, "beatctl demo"),
-)
+
+class Entry(NamedTuple):
+    """Where a command is, the first line of its help, and an example."""
+
+    place: str
+    summary: str
+    example: str
+
+
+COMMANDS = {
+    "start": Entry("start:start", "Start a loop on a goal.", _EXAMPLES[0]),
+    "list": Entry("view:list_", "List every loop, newest first.", "beatctl list"),
+    "status": Entry("view:status", "Show how a loop stands.", "beatctl status k3f9 --json"),
+    "watch": Entry("start:watch", "Stay with a loop that runs.", "beatctl watch k3f9"),
+    "show": Entry("view:show", "Show all experiments, or number N whole.", "beatctl show 12"),
+    "logs": Entry("logs:logs", "Print what agent and evaluator printed.", "beatctl logs -f"),
+    "diff": Entry("change:diff", "Show what the loop changed.", "beatctl diff --stat"),
+    "pause": Entry("act:pause", "Pause a loop after this iteration.", "beatctl pause k3f9"),
+    "resume": Entry("act:resume", "Go on with a paused loop, or end a wait.", "beatctl resume k3f9"),
+    "stop": Entry("act:stop", "End a loop after this iteration.", "beatctl stop k3f9"),
+    "cancel": Entry("act:cancel", "End a loop now.", "beatctl cancel k3f9"),
+    "set": Entry(
+        "act:set_", "Change limits while a loop runs.", "beatctl set k3f9 --max-iterations 300 --cooldown 30s"
+    ),
+    "undo": Entry("change:undo", "Put the folder back as it was.", "beatctl undo k3f9"),
+    "up": Entry("engine:up", "Run the Temporal server and a worker.", "beatctl up -d"),
+    "down": Entry("engine:down", "End server and worker.", "beatctl down"),
+    "worker": Entry("engine:worker", "Run a worker alone.", "beatctl worker"),
+    "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),
+    "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
+    "demo": Entry("demonstrate:demo", "See two loops at work, at no cost.", "beatctl demo"),
+}
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Command(TyperCommand):
     """A command whose help starts with an example."""
 
-    examples: Sequence[str] = ()
-
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        _write_examples(formatter, self.examples)
+        formatter.write(f"$ {COMMANDS[self.name or ''].example}\n\n")
         self.format_usage(ctx, formatter)
         self.format_help_text(ctx, formatter)
         records = [(param.param_type_name, param.get_help_record(ctx)) for param in self.get_params(ctx)]
         # Typer would add each argument's Python type to its name.
-        arguments = [
-            (record[0].partition(" <")[0], record[1]) for kind, record in records if record and kind == "argument"
-        ]
-        options = [record for kind, record in records if record and kind != "argument"]
+        arguments = [(found[0].partition(" <")[0], found[1]) for kind, found in records if found and kind == "argument"]
+        options = [found for kind, found in records if found and kind != "argument"]
         for title, lines in (("Arguments", arguments), ("Options", options)):
             if lines:
                 with formatter.section(title):
@@ -62,20 +70,39 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
+    """All commands by name; each is made when it is asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: TyperCommand(name, help=entry.summary, rich_markup_mode=None) for name, entry in COMMANDS.items()
+        }
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return made(cmd_name) if cmd_name in COMMANDS else None
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        _write_examples(formatter, _GROUP_EXAMPLES)
+        formatter.write("".join(f"$ {example}\n" for example in _EXAMPLES) + "\n")
         super().format_help(ctx, formatter)
 
-
-def _write_examples(formatter: Any, examples: Sequence[str]) -> None:
-    for example in examples:
-        formatter.write(f"$ {example}\n")
-    formatter.write("\n")
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+def made(name: str) -> Any:
+    """The command of this name, ready to run."""
+    module, _, function = COMMANDS[name].place.partition(":")
+    single = typer.Typer(rich_markup_mode=None, add_completion=False)
+    single.command(name, cls=_Command, context_settings=_SETTINGS)(
+        getattr(import_module(f"beatctl.cli.{module}"), function)
+    )
+    return typer.main.get_command(single)
+
+
+# Its own --help: Typer's would load pydantic to check a flag that was not given.
 app = typer.Typer(
-    cls=_Group, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False, context_settings=_SETTINGS
+    cls=_Group, rich_markup_mode=None, add_completion=False, add_help_option=False, pretty_exceptions_enable=False
 )
 
 
@@ -83,22 +110,24 @@ app = typer.Typer(
 def bare(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    help_: Annotated[bool, typer.Option("-h", "--help", help="Show this message.")] = False,
 ) -> int:
     """Durable loops for coding agents: a goal, a command that scores it, and a limit."""
+    from beatctl.cli.output import out
+
+    if help_:
+        out(ctx.get_help())
+        raise typer.Exit
     if version:
         from beatctl import __version__
-        from beatctl.cli.output import out
 
         out(f"beatctl {__version__}")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
-        raise typer.Exit(view.overview())
+        from beatctl.cli.view import overview
+
+        raise typer.Exit(overview())
     return 0
-
-
-for _name, _function, _example in _COMMANDS:
-    _class = type(f"_{_name.title()}Command", (_Command,), {"examples": (_example,)})
-    app.command(_name, cls=_class, context_settings=_SETTINGS)(_function)
 
 
 def run(arguments: list[str]) -> int:
@@ -120,8 +149,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _told_usage(error: Exception, message: str) -> int:
-    text = message.strip()
     path = getattr(getattr(error, "ctx", None), "command_path", "beatctl")
-    say(" ".join(text.split()))
+    say(" ".join(message.split()))
     say(f"Help: {path} --help")
-    return getattr(error, "exit_code", USAGE)
+    return int(getattr(error, "exit_code", USAGE))

@@ -39,7 +39,14 @@ def examine(loops: Loops) -> dict[str, Any]:
     running = local.running(loops.home, loops.environ)
     server: dict[str, Any] | None = None
     worker: dict[str, Any] | None = None
+    supervisor: dict[str, Any] | None = None
     if running is not None:
+        supervisor = {
+            "pid": running.pid,
+            "log": _text(running.logs.get("supervisor")),
+            "version": running.version,
+            "error": running.error,
+        }
         server = {
             "pid": running.server_pid,
             "address": running.connection.address,
@@ -61,6 +68,7 @@ def examine(loops: Loops) -> dict[str, Any]:
         "connection": shared.label if shared else EMBEDDED,
         "server": server,
         "worker": worker,
+        "supervisor": supervisor,
         "server_program": program,
         "agents": [
             {"name": agent.name, "path": agent.argv[0], "version": agent.version}
@@ -74,10 +82,15 @@ def examine(loops: Loops) -> dict[str, Any]:
 
 
 def _server_program(loops: Loops) -> dict[str, Any]:
-    from beatctl.worker import server_program
+    from beatctl.worker.server_program import ServerProgramMissing, find
 
-    path = server_program.find(loops.environ)
-    return {"path": _text(path)}
+    problems: list[str] = []
+    try:
+        path = find(loops.environ, problems.append)
+    except ServerProgramMissing as missing:
+        path = None
+        problems.append(str(missing))
+    return {"path": _text(path), "problems": problems}
 
 
 def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
@@ -91,6 +104,10 @@ def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
             "The Temporal server's program is not here yet: the first start downloads or builds it"
             + (" (with Go)." if shutil.which("go") else ".")
         )
+    if found["server_program"] is not None:
+        warnings += found["server_program"]["problems"]
+    if found["supervisor"] and found["supervisor"]["error"]:
+        warnings.append(found["supervisor"]["error"])
     unfinished = [loop.id for loop in loops.all() if loop.state != "finished"]
     if unfinished and found["worker"] is None:
         warnings.append(f"No worker is running, and these loops wait: {', '.join(unfinished)}. Try: beatctl up -d")

@@ -26,8 +26,6 @@ def up(
     Here until Ctrl-C, or with -d in the background. `start` does this by itself.
     """
     from beatctl.worker import local
-    from beatctl.worker.connection import ServerUnreachable
-    from beatctl.worker.server_program import ServerProgramMissing
 
     loops = Loops()
     if detach or as_json:
@@ -40,7 +38,7 @@ def up(
         return 0
     try:
         local.become_supervisor(loops.home, loops.environ, say)
-    except (ServerUnreachable, ServerProgramMissing, local.NotRunning) as problem:
+    except service.known_problems() as problem:
         raise Unavailable(str(problem)) from None
 
 

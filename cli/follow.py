@@ -38,7 +38,7 @@ def exit_code(status: Status) -> int:
         return 0
     if status.outcome == "cancelled":
         return problems.CANCELLED
-    if status.reason == "no-baseline" or (status.reason == "error" and status.iteration == 0):
+    if status.reason == "no-baseline":
         return problems.ENVIRONMENT
     return problems.ENDED_WITHOUT
 

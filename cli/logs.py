@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from beatctl.cli import service
 from beatctl.cli.arguments import Json, LoopAndNumber, loop_and_number
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out_bytes, out_json
@@ -99,6 +100,7 @@ def logs(
     loop, number = loop_and_number(words)
     loops = Loops()
     status = loops.find(loop)
+    service.bring_back_if_gone(loops, status)
     runs = loops.folder(status.id).runs
     folder = runs / str(number) if number is not None else latest(runs)
     if number is not None and folder is not None and not folder.is_dir():

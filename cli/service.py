@@ -56,12 +56,10 @@ def is_down(loops: Loops, status: Status) -> bool:
 def ensure(loops: Loops, environ: Mapping[str, str]) -> Running:
     """Have server and worker there. Raises Unavailable with what to do."""
     from beatctl.worker import local
-    from beatctl.worker.connection import ServerUnreachable
-    from beatctl.worker.server_program import ServerProgramMissing
 
     try:
         return local.ensure_running(loops.home, environ, say)
-    except (ServerUnreachable, ServerProgramMissing, local.NotRunning) as problem:
+    except known_problems() as problem:
         raise Unavailable(str(problem)) from problem
 
 
@@ -70,6 +68,30 @@ def bring_back(loops: Loops, status: Status) -> Running:
     if is_down(loops, status):
         raise Unavailable("beatctl was shut down (beatctl down), nothing runs. Go on with: beatctl up -d")
     return ensure(loops, environ_of(status, loops.environ))
+
+
+def bring_back_if_gone(loops: Loops, status: Status) -> None:
+    """For commands that only look: what ran and was killed runs again; not after `down`. Never raises: looking works
+    all the same."""
+    from beatctl.worker import local
+
+    if status.state == "finished" or is_running(loops, status):
+        return
+    environ = environ_of(status, loops.environ)
+    try:
+        if local.bring_back(loops.home, environ, say) is not None:
+            say("Server and worker were gone; they are back, and what ran meanwhile is taken over.")
+    except known_problems() as problem:
+        say(str(problem))
+
+
+def known_problems() -> tuple[type[Exception], ...]:
+    """What bringing up server and worker may fail with, in words for the user."""
+    from beatctl.worker.connection import ServerUnreachable
+    from beatctl.worker.local import NotRunning
+    from beatctl.worker.server_program import ServerProgramMissing
+
+    return (ServerUnreachable, ServerProgramMissing, NotRunning)
 
 
 def with_loop(

@@ -211,10 +211,11 @@ def resolved_agent(chosen: Chosen, place: Path, environ: Mapping[str, str]) -> A
     try:
         return agents.resolve(
             chosen.agent,
-            {**environ, "PWD": str(place)},
+            environ,
             model=chosen.model,
             permissions=chosen.permissions,
             allowed_commands=allowed,
+            directory=place,
         )
     except agents.AgentNotFound as missing:
         raise Unavailable(str(missing)) from None

@@ -178,7 +178,7 @@ def _direction(typed: Typed, strategy: str) -> Literal["minimize", "maximize"] |
         raise _usage("Is lower or higher better? Add --minimize or --maximize.")
     if len(told) > 1:
         raise _usage("--minimize and --maximize contradict each other: give one.")
-    return cast(Any, told.pop())
+    return "minimize" if told == {"minimize"} else "maximize"
 
 
 def _refuse_for_retry(typed: Typed, strategy: str) -> None:

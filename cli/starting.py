@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import shutil
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,12 +29,21 @@ _TERMINATE_LIMIT = timedelta(seconds=3)
 
 
 def make_spec(
-    chosen: Chosen, loop: str, agent: AgentSpec, directory: Path, root: Path, running: Running, *, allow_large: bool
+    loops: Loops,
+    chosen: Chosen,
+    loop: str,
+    agent: AgentSpec,
+    directory: Path,
+    root: Path,
+    running: Running,
+    *,
+    allow_large: bool,
 ) -> LoopSpec:
     """The specification of a new loop."""
     from beatctl.workflows.spec import Limits, LoopSpec
 
     connection = running.connection
+    events = loops.environ.get("BEATCTL_CONTINUE_AS_NEW_EVENTS", "")
     ui_url = f"{running.ui_url}/namespaces/{connection.namespace}/workflows/{service.workflow_id(loop)}"
     return LoopSpec(
         id=loop,
@@ -57,6 +63,7 @@ def make_spec(
         allow_large=allow_large,
         ui_url=ui_url if running.ui_url else None,
         connection=connection.label,
+        **({"continue_as_new_events": int(events)} if events.isdigit() else {}),
     )
 
 
@@ -88,7 +95,7 @@ def start_loop(
     started = time.time()
     while True:
         loop = new_id({status.id for status in loops.all()})
-        spec = make_spec(chosen, loop, agent, directory, root, running, allow_large=allow_large)
+        spec = make_spec(loops, chosen, loop, agent, directory, root, running, allow_large=allow_large)
         status = first_status(spec, started)
         if loops.ledger.add_loop(status, spec.model_dump_json(), started):
             break
@@ -120,17 +127,11 @@ def _claim(loops: Loops, root: Path, loop: str) -> None:
 
 def _write_folder(loops: Loops, loop: str, directory: Path) -> None:
     from beatctl.activities.agents.environment import child_environment
+    from beatctl.activities.processes import save_environment
 
     folder = loops.folder(loop)
     folder.root.mkdir(parents=True, mode=0o700)
-    environment = child_environment({**loops.environ, "PWD": str(directory)})
-    _write_private(folder.environment, environment)
-
-
-def _write_private(place: Path, values: Mapping[str, str]) -> None:
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(dict(values), file)  # bytes that are no UTF-8 travel as escaped surrogates
+    save_environment(folder.environment, child_environment({**loops.environ, "PWD": str(directory)}))
 
 
 async def _start_workflow(client: Client, loops: Loops, spec: LoopSpec) -> None:

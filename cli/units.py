@@ -79,7 +79,7 @@ def in_words(seconds: float) -> str:
     if seconds < 10 and seconds != int(seconds):
         return f"{seconds:.1f}s"
     left = round(seconds)
-    parts = []
+    parts: list[str] = []
     for unit in ("d", "h", "m", "s"):
         count, left = divmod(left, int(_SECONDS[unit]))
         if count or parts:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beatctl.cli import render
+from beatctl.cli import render, service
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import colour, out, out_json, paint, say, visible, width
@@ -62,6 +63,7 @@ def status(loop: Loop = None, as_json: Json = False) -> int:
     """Show how a loop stands."""
     loops = Loops()
     found = loops.find(loop)
+    service.bring_back_if_gone(loops, found)
     if as_json:
         print_status_json(found)
         return 0
@@ -87,8 +89,6 @@ def doing(loops: Loops, status: Status) -> str:
         what, iteration, since = str(note["what"]), int(note["iteration"]), float(note["since"])
     except (OSError, ValueError, KeyError, TypeError):
         return status.now
-    import time
-
     running = f"#{iteration} {what} {in_words(int(max(0.0, time.time() - since)))}"
     return f"{status.now} ({running})" if status.state == "waiting" and status.now else running
 
@@ -97,8 +97,6 @@ def why_idle(loops: Loops, status: Status) -> str:
     """A word on why an unfinished loop does not go on although it could: no worker runs."""
     if status.state == "finished":
         return ""
-    from beatctl.cli import service
-
     if service.is_running(loops, status):
         return ""
     if service.is_down(loops, status):
@@ -111,6 +109,7 @@ def show(words: LoopAndNumber = None, as_json: Json = False) -> int:
     loop, number = loop_and_number(words)
     loops = Loops()
     found = loops.find(loop)
+    service.bring_back_if_gone(loops, found)
     if number is None:
         rows = loops.rows(found.id)
         if as_json:

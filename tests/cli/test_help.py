@@ -1,0 +1,60 @@
+"""Help: quick, and an example first."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from beatctl.cli.app import COMMANDS, made
+from tests.support import Beatctl
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_starts_with_an_example_that_names_the_command(beatctl: Beatctl, place: Path, name: str) -> None:
+    done = beatctl(name, "--help", cwd=place, expect=0)
+    assert done.stdout.startswith(f"$ beatctl {name}")
+    assert done.stderr == ""
+    assert not beatctl.home.exists()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_ones_help_says(name: str) -> None:
+    text = inspect.cleandoc(made(name).help)
+    assert text.partition("\n")[0] == COMMANDS[name].summary
+
+
+def test_the_general_help_starts_with_examples_and_lists_every_command(beatctl: Beatctl, place: Path) -> None:
+    for flag in ("--help", "-h"):
+        text = beatctl(flag, cwd=place, expect=0).stdout
+        assert text.startswith("$ beatctl start ")
+        for name, entry in COMMANDS.items():
+            assert f"  {name}" in text
+            assert entry.summary in text
+
+
+def test_help_loads_nothing_heavy(environment: dict[str, str], place: Path) -> None:
+    code = "import sys; from beatctl.cli.app import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    heavy = {"rich", "pydantic", "temporalio", "asyncio", "subprocess", "sqlite3", "platformdirs", "ssl"}
+    typer = subprocess.run(
+        [sys.executable, "-I", "-c", "import typer, sys; print(*sys.modules, file=sys.stderr)"],
+        **_CAPTURED,
+        cwd=place,
+        env=environment,
+    )
+    allowed = set(typer.stderr.split())
+    for words in (["--help"], ["start", "--help"], ["--version"]):
+        done = subprocess.run([sys.executable, "-I", "-c", code, *words], **_CAPTURED, cwd=place, env=environment)
+        assert (set(done.stderr.split()) - allowed) & heavy == set(), words
+
+
+_CAPTURED = {"capture_output": True, "text": True, "check": True}
+
+
+def test_the_version_is_the_packages(beatctl: Beatctl, place: Path) -> None:
+    from beatctl import __version__
+
+    assert beatctl("--version", cwd=place, expect=0).stdout == f"beatctl {__version__}\n"
