@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from beatctl.worker.run_folder import RunFolder, read_json, write_json
+from beatctl.worker.run_folder import RunFolder, read_json, wait_until, write_json
 
 SEARCH_ATTRIBUTES = ("BeatctlState", "BeatctlOutcome", "BeatctlAgent", "BeatctlFolder", "BeatctlStrategy")
 """All of type Keyword."""
@@ -40,32 +40,35 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith("TEMPORAL_")}
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ADDRESS, port))
-        except OSError:
-            return False
+def are_free(*ports: int) -> bool:
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((ADDRESS, port))
+            except (OSError, OverflowError):
+                return False
     return True
 
 
-def candidates(folder: RunFolder) -> Iterator[tuple[int, int]]:
-    """Ports of server and Web UI in the order to try them: the last used (links stay true), the home's own, then on."""
-    last = read_json(folder.ports)
-    if isinstance(last.get("port"), int) and isinstance(last.get("ui_port"), int):
-        yield last["port"], last["ui_port"]
+def candidates(home: Path) -> Iterator[tuple[int, int]]:
+    """Ports of server and Web UI in the order to try them."""
     # Spread by home, so that homes started at the same moment don't race for the same port.
-    offset = int(hashlib.sha256(str(folder.home).encode()).hexdigest(), 16)
+    offset = int(hashlib.sha256(str(home).encode()).hexdigest(), 16)
     for step in range(PORTS):
         port = FIRST_PORT + (offset + step) % PORTS
         yield port, port + UI_DISTANCE
 
 
 def choose_ports(folder: RunFolder) -> tuple[int, int]:
-    """A free port for the server and one for its Web UI, kept for next time."""
-    for port, ui_port in candidates(folder):
-        if is_free(port) and is_free(ui_port):
+    """A free port for the server and one for its Web UI: the last used where they can be had (links stay true)."""
+    last = read_json(folder.ports)
+    port, ui_port = last.get("port"), last.get("ui_port")
+    # A killed server's port is freed by the last of its threads, a moment after the process is gone.
+    if isinstance(port, int) and isinstance(ui_port, int) and wait_until(lambda: are_free(port, ui_port), 1.0):
+        return port, ui_port
+    for port, ui_port in candidates(folder.home):
+        if are_free(port, ui_port):
             write_json(folder.ports, {"port": port, "ui_port": ui_port})
             return port, ui_port
     raise OSError(f"every port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} on {ADDRESS} is in use")

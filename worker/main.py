@@ -34,6 +34,7 @@ from beatctl import __version__
 from beatctl.activities.home import Home
 from beatctl.worker import server_settings
 from beatctl.worker.connection import Connection, ServerUnreachable, connect, task_queue
+from beatctl.worker.leaving import leave
 from beatctl.worker.run_folder import RunFolder, process_start, write_json
 
 log = logging.getLogger("beatctl.worker")
@@ -201,4 +202,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

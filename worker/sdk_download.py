@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from beatctl.worker.leaving import leave
+
 
 async def download(folder: str, version: str) -> None:
     from temporalio.testing import WorkflowEnvironment
@@ -22,4 +24,6 @@ if __name__ == "__main__":
     try:
         asyncio.run(download(*sys.argv[1:3]))
     except RuntimeError as problem:
-        sys.exit(str(problem).replace("\n", " "))
+        print(str(problem).replace("\n", " "), file=sys.stderr)  # noqa: T201
+        leave(1)
+    leave(0)

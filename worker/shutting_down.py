@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,13 +63,8 @@ def _shut_down(folder: RunFolder) -> bool:
     if was_running:
         # Its first moments: it holds the lock and has not told its number yet.
         wait_until(lambda: bool(folder.read_state()) or not folder.is_held(), 5.0)
-        pid = folder.read_state().get("pid")
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        if not wait_until(lambda: not folder.is_held(), PATIENCE_S):
-            state = folder.read_state()
-            end_process(state.get("pid"), state.get("pid_start"), patience=0.0)
+        state = folder.read_state()
+        end_process(state.get("pid"), state.get("pid_start"), PATIENCE_S)
     # Of one that was killed, where the system does not end them with it.
     left = read_json(folder.state)
     for name in ("worker", "server"):
