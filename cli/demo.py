@@ -44,6 +44,8 @@ def run_demo(agent: str | None, as_json: bool, keep: Path | None) -> int:
     loops: list[dict[str, Any]] = []
     for words in (optimize, retry):
         code, status = _start(words, project)
+        if status is None and not loops and keep is None:
+            shutil.rmtree(project.parent)  # nothing started: nothing to look at
         if status is None or code in (ENVIRONMENT, CANCELLED, DETACHED):
             return code or ENDED_WITHOUT
         loops.append(status)
