@@ -70,8 +70,6 @@ def undo(loop: Loop = None, as_json: Json = False) -> int:
 
     As before the loop. What is there now is kept under refs/beatctl.
     """
-    from beatctl.activities.workspace import FolderInUse, claim, release
-
     loops = Loops()
     status = loops.find(loop)
     if status.state != "finished":
@@ -83,16 +81,7 @@ def undo(loop: Loop = None, as_json: Json = False) -> int:
     other = in_the_way(loops.all(), root)
     if other is not None:
         raise folder_in_use(other.id)
-    # Owned while it is put back, so that no loop starts in between.
-    busy = {status.id}
-    try:
-        claim(loops.home, root, status.id, lambda owner: owner in busy or loops.is_live(owner))
-    except FolderInUse as used:
-        raise folder_in_use(_owner(used)) from None
-    try:
-        changed = _told(_workspace(loops, status).undo)
-    finally:
-        release(loops.home, root, status.id)
+    changed = _told(_workspace(loops, status).undo)
     if as_json:
         print_status_json(status)
     elif changed:
@@ -100,10 +89,6 @@ def undo(loop: Loop = None, as_json: Json = False) -> int:
     else:
         out(f"{root} is as it was before {status.id}: nothing had to be put back.")
     return 0
-
-
-def _owner(error: BaseException) -> str:
-    return str(getattr(error, "loop", None) or error)
 
 
 def _workspace(loops: Loops, status: Status) -> Workspace:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -37,6 +36,8 @@ class Loops:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger to write to: creates it."""
+        import sqlite3
+
         from beatctl.activities.ledger import Ledger
 
         try:
