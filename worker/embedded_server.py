@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from beatctl.worker.run_folder import RunFolder, read_json, wait_until, write_json
@@ -65,7 +66,7 @@ def choose_ports(folder: RunFolder) -> tuple[int, int]:
     last = read_json(folder.ports)
     port, ui_port = last.get("port"), last.get("ui_port")
     # A killed server's port is freed by the last of its threads, a moment after the process is gone.
-    if isinstance(port, int) and isinstance(ui_port, int) and wait_until(lambda: are_free(port, ui_port), 1.0):
+    if isinstance(port, int) and isinstance(ui_port, int) and wait_until(partial(are_free, port, ui_port), 1.0):
         return port, ui_port
     for port, ui_port in candidates(folder.home):
         if are_free(port, ui_port):

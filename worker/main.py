@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -55,26 +56,29 @@ def build_worker(
 ) -> Worker:
     """A worker with beatctl's settings. Which workflows and activities it hosts is the caller's to say (tests have
     small ones of their own)."""
-    return Worker(
-        client,
-        task_queue=queue,
-        workflows=workflows,
-        activities=activities,
-        activity_executor=executor,
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
-        # A cancel reaches an activity with its next heartbeat: unthrottled, 0.1 s instead of 22.
-        max_heartbeat_throttle_interval=timedelta(seconds=2),
-        default_heartbeat_throttle_interval=timedelta(seconds=1),
-        # How long a loop waits for a killed worker's memory of it before any worker may go on.
-        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
-        graceful_shutdown_timeout=timedelta(seconds=5),
-        max_concurrent_activities=500,
-        max_concurrent_local_activities=500,
-        max_concurrent_workflow_tasks=200,
-        deployment_config=_deployment(),
-    )
+    with warnings.catch_warnings():
+        # That there are fewer threads than activities is meant: agents need none.
+        warnings.simplefilter("ignore", UserWarning)
+        return Worker(
+            client,
+            task_queue=queue,
+            workflows=workflows,
+            activities=activities,
+            activity_executor=executor,
+            workflow_runner=SandboxedWorkflowRunner(
+                restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+            ),
+            # A cancel reaches an activity with its next heartbeat: unthrottled, 0.1 s instead of 22.
+            max_heartbeat_throttle_interval=timedelta(seconds=2),
+            default_heartbeat_throttle_interval=timedelta(seconds=1),
+            # How long a loop waits for a killed worker's memory of it before any worker may go on.
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+            graceful_shutdown_timeout=timedelta(seconds=5),
+            max_concurrent_activities=500,
+            max_concurrent_local_activities=500,
+            max_concurrent_workflow_tasks=200,
+            deployment_config=_deployment(),
+        )
 
 
 def _deployment() -> WorkerDeploymentConfig | None:
