@@ -65,8 +65,7 @@ def run(folder: str, come_from: dict[str, Any], tell: Tell) -> None:
         if held is None:
             tell({"taken": True})
             return
-        with open(os.path.join(folder, "spec.json")) as file:
-            spec = json.load(file)
+        spec = _load(os.path.join(folder, "spec.json"))
         environment = _environment(spec)
         faults.point("shim:before-started")
         started = _create_started(os.path.join(folder, "started"), come_from)
@@ -101,9 +100,13 @@ def _why_not(folder: str, problem: Exception) -> dict[str, Any]:
 def _environment(spec: dict[str, Any]) -> dict[str, str]:
     environment = dict(os.environ)
     if spec["environment_file"] is not None:
-        with open(spec["environment_file"]) as file:
-            environment = json.load(file)
+        environment = _load(spec["environment_file"])
     return {**environment, **spec["extra_environment"], MARKER: spec["id"]}
+
+
+def _load(path: str) -> Any:
+    with open(path, "rb", buffering=0) as file:
+        return json.loads(file.read())
 
 
 def _create_started(path: str, come_from: dict[str, Any]) -> int:
