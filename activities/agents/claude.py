@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from beatctl.activities.agents.adapter import argument
-from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, paragraph
+from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, not_allowed, paragraph
 from beatctl.activities.agents.output import Event, count, events, last_lines, number, string
+from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
 
 _TOKENS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
@@ -35,7 +37,7 @@ class Claude:
         else:
             argv += ["--permission-mode", "acceptEdits"]
             if agent.allowed_commands:
-                argv += ["--allowedTools", *(rule(command) for command in agent.allowed_commands)]
+                argv += ["--allowedTools", *rules(agent.allowed_commands)]
         if agent.model:
             argv += ["--model", agent.model]
         if root:
@@ -65,7 +67,7 @@ class Claude:
                     said = string(event, "result") or said
         told = result or {}
         outcome = AgentOutcome(
-            ok=ended.well and result is not None and told.get("is_error") is False,
+            ok=ended.well and told.get("is_error") is False and not _unknown_command(told),
             kind="done",
             summary=paragraph(said or ""),
             session_id=string(told, "session_id") or session,
@@ -74,7 +76,7 @@ class Claude:
             tokens=_tokens(told) if result else None,
         )
         if outcome.ok:
-            outcome.summary = paragraph(f"{outcome.summary} {_denied(told)}")
+            outcome.summary = not_allowed(outcome.summary, _denied(told))
             return outcome
         outcome.kind, outcome.error = _problem(ended, result, said, problem)
         if outcome.kind == "rate-limited":
@@ -82,9 +84,22 @@ class Claude:
         return outcome
 
 
-def rule(command: str) -> str:
-    """The permission rule that lets claude run this shell command, alone or followed by more arguments."""
-    return f"Bash({command}:*)"
+def rules(commands: Sequence[str]) -> list[str]:
+    """The permission rules that let claude run these shell commands.
+
+    A simple command is allowed with further arguments, too. Claude asks for each command of a pipeline or list on its
+    own: those are allowed as they are. It never allows `$(…)`, whatever the rules say.
+    """
+    found: dict[str, None] = {}
+    for command in commands:
+        pieces = simple_commands(command)
+        found[f"Bash({_escaped(command.strip())}:*)"] = None
+        found |= {f"Bash({_escaped(piece)})": None for piece in pieces if len(pieces) > 1}
+    return list(found)
+
+
+def _escaped(command: str) -> str:
+    return command.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
 
 
 def _problem(ended: Ended, result: Event | None, said: str | None, problem: str | None) -> tuple[Kind, str]:
@@ -101,12 +116,22 @@ def _problem(ended: Ended, result: Event | None, said: str | None, problem: str 
         if _ROOT_REFUSED in words:
             return "failed", _AS_ROOT
         return "failed", f"claude {ended.how} without a result" + (f": {words}" if words else "")
+    if _unknown_command(result):
+        return (
+            "failed",
+            f"claude took the goal for one of its own commands: {said}. Let the goal begin without the slash",
+        )
     if result.get("is_error") is False:
         return "failed", f"claude {ended.how} after saying that it was done" + (f": {words}" if words else "")
     why = _ENDS.get(string(result, "subtype") or "")
     details = result.get("errors")
     details = "; ".join(str(detail) for detail in details)[:300] if isinstance(details, list) else said
     return "failed", f"{why or 'claude failed'}: {details}" if details else why or f"claude failed and {ended.how}"
+
+
+def _unknown_command(result: Event) -> bool:
+    """A prompt such as `/fix-it` is a command to claude; one it doesn't know costs nothing and counts as success."""
+    return count(result, "num_turns") == 0 and (string(result, "result") or "").startswith("Unknown ")
 
 
 def _text(event: Event) -> str | None:
@@ -126,13 +151,11 @@ def _tokens(result: Event) -> int | None:
     return sum(count(used, key) or 0 for key in _USAGE) if isinstance(used, dict) else None
 
 
-def _denied(result: Event) -> str:
-    """What claude was not allowed to do: often the reason that nothing came of a run."""
+def _denied(result: Event) -> list[str]:
     denials = result.get("permission_denials")
     found: list[str] = []
     for denial in denials if isinstance(denials, list) else []:
         if isinstance(denial, dict):
             what = string(denial, "tool_input", "command") or string(denial, "tool_input", "file_path")
             found.append(what or string(denial, "tool_name") or "?")
-    names = ", ".join(dict.fromkeys(paragraph(name, 100) for name in found[:5]))
-    return f"(It was not allowed: {names}.)" if names else ""
+    return found

@@ -14,6 +14,7 @@ _LIMIT = re.compile(r"usage limit|rate limit|quota|\b429\b|too many requests", r
 _LOGIN = re.compile(
     r"\b401\b|unauthorized|not logged in|log in|sign in|refresh token|missing environment variable", re.IGNORECASE
 )
+_NOISE = re.compile(r"Reading additional input from stdin|WARNING: proceeding")
 
 
 class Codex:
@@ -68,7 +69,7 @@ class Codex:
 
 
 def _problem(ended: Ended, terminal: str | None, error: str | None) -> tuple[Kind, str]:
-    words = " ".join(last_lines(ended.stderr, 2))[-500:]
+    words = " ".join(last_lines(ended.stderr, 2, _NOISE))[-500:]
     if terminal is None and error is None and ended.exit_code in NOT_STARTED:
         return "missing", f"codex could not be started: {words or ended.how}"
     if terminal == "turn.completed":

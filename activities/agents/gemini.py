@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from beatctl.activities.agents.adapter import argument
-from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, paragraph
+from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, not_allowed, paragraph
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
+from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
 
 # Gemini exits with the HTTP status modulo 256, or with 41 when no way to log in is configured.
 _EXIT_LIMIT = 429 % 256
 _EXIT_LOGIN = (41, 401 % 256, 403 % 256)
+# What an agent pipes an evaluator's output through.
+_FILTERS = ("tail", "head", "grep", "wc", "cat", "ls")
 _LIMIT = re.compile(r"QuotaError|RESOURCE_EXHAUSTED|exhausted your|\bquota\b|status: 429")
 _LOGIN = re.compile(r"UNAUTHENTICATED|API key not valid|API_KEY_INVALID|PERMISSION_DENIED|[Aa]uth method")
+_NOISE = re.compile(r"Warning: |YOLO mode|Ripgrep is not|\[STARTUP\]|Loaded cached|\(node:|\(Use `node")
+_DENIED = "denied by policy"
 
 
 class Gemini:
@@ -27,8 +34,8 @@ class Gemini:
             argv += ["--approval-mode", "yolo"]
         else:
             argv += ["--approval-mode", "auto_edit"]
-            for command in agent.allowed_commands:
-                argv.append(f"--allowed-tools=run_shell_command({command})")
+            if agent.allowed_commands:
+                argv += [f"--allowed-tools=run_shell_command({start})" for start in starts(agent.allowed_commands)]
         if agent.model:
             argv += ["-m", agent.model]
         if root:
@@ -41,6 +48,8 @@ class Gemini:
     def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
         session = model = None
         said: list[str] = []
+        asked: dict[str | None, str | None] = {}
+        denied: dict[str, None] = {}
         result: Event | None = None
         for event in events(ended.stdout):
             match event.get("type"):
@@ -50,6 +59,10 @@ class Gemini:
                     said.append(string(event, "content") or "")
                 case "tool_use":
                     said = []  # what was said before a tool ran is not the last message
+                    what = string(event, "parameters", "command") or string(event, "parameters", "file_path")
+                    asked[string(event, "tool_id")] = what or string(event, "tool_name")
+                case "tool_result" if _DENIED in (string(event, "output") or string(event, "error", "message") or ""):
+                    denied[asked.get(string(event, "tool_id")) or "?"] = None
                 case "result":
                     result = event
         told = result or {}
@@ -61,19 +74,36 @@ class Gemini:
             model=model,
             tokens=count(told, "stats", "total_tokens"),
         )
-        if not outcome.ok:
+        if outcome.ok:
+            outcome.summary = not_allowed(outcome.summary, denied)
+        else:
             outcome.kind, outcome.error = _problem(ended, result)
         return outcome
 
 
+def starts(commands: Sequence[str]) -> list[str]:
+    """How the shell commands begin that gemini may run: without any it is given no shell at all.
+
+    Gemini asks for each command of a pipeline on its own, takes a comma for the end of a rule, and never allows `$(…)`.
+    """
+    found = dict.fromkeys(_FILTERS)
+    for command in commands:
+        for piece in simple_commands(command):
+            head, comma, _ = piece.partition(",")
+            start = head.rpartition(" ")[0].strip() if comma else piece
+            if start:
+                found[start] = None
+    return list(found)
+
+
 def _problem(ended: Ended, result: Event | None) -> tuple[Kind, str]:
-    lines = last_lines(ended.stderr, 200)
+    lines = last_lines(ended.stderr, 200, _NOISE)
     words = " ".join(lines[-2:])[-500:]
     if result is None and ended.exit_code in NOT_STARTED:
         return "missing", f"gemini could not be started: {words or ended.how}"
     if result and result.get("status") == "success":
         return "failed", f"gemini {ended.how} after saying that it was done" + (f": {words}" if words else "")
-    said = paragraph(string(result or {}, "error", "message") or words, 500)
+    said = paragraph(_words(string(result or {}, "error", "message") or words), 500)
     everything = "\n".join([said, *lines])
     if ended.exit_code == _EXIT_LIMIT or _LIMIT.search(everything):
         return "rate-limited", f"gemini's quota is used up: {said}"
@@ -82,3 +112,13 @@ def _problem(ended: Ended, result: Event | None) -> tuple[Kind, str]:
     if result is None:
         return "failed", f"gemini {ended.how} without a result" + (f": {words}" if words else "")
     return "failed", f"gemini failed: {said}" if said else f"gemini failed and {ended.how}"
+
+
+def _words(error: str) -> str:
+    """The message in `[API Error: {"error": {"message": …}}]`; else the text as it is."""
+    start, end = error.find("{"), error.rfind("}")
+    try:
+        inner = json.loads(error[start : end + 1]) if start >= 0 else None
+    except ValueError:
+        return error
+    return (string(inner, "error", "message") if isinstance(inner, dict) else None) or error

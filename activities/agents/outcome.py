@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,3 +76,9 @@ def paragraph(text: str, longest: int = LONGEST_SUMMARY) -> str:
     """`text` as one paragraph, cut at `longest` characters."""
     words = " ".join(text.split())
     return words if len(words) <= longest else words[: longest - 1].rstrip() + "…"
+
+
+def not_allowed(summary: str, denied: Iterable[str]) -> str:
+    """A summary that also says what the agent was not permitted to do: often the reason that nothing came of a run."""
+    names = ", ".join(dict.fromkeys(paragraph(name, 100) for name in list(denied)[:5]))
+    return paragraph(f"{summary} (It was not allowed: {names}.)") if names else summary

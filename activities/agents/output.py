@@ -40,8 +40,11 @@ def events(path: Path) -> Iterator[Event]:
                 yield event
 
 
-def last_lines(path: Path, most: int = 1) -> list[str]:
-    """The last lines of a file that say something, oldest first, without colours and without overwritten progress."""
+def last_lines(path: Path, most: int = 1, but: re.Pattern[str] | None = None) -> list[str]:
+    """The last lines of a file that say something, oldest first, without colours and without overwritten progress.
+
+    Lines whose beginning matches `but` say nothing.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -50,7 +53,7 @@ def last_lines(path: Path, most: int = 1) -> list[str]:
     except OSError:
         return []
     lines = [_ESCAPES.sub("", line).strip().rpartition("\r")[2].strip() for line in text.split("\n")]
-    return [line for line in lines if line][-most:]
+    return [line for line in lines if line and not (but and but.match(line))][-most:]
 
 
 def string(event: Event, *keys: str) -> str | None:
