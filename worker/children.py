@@ -21,9 +21,11 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def restart_delay(failures: int) -> float:
-    """Seconds to wait before a start, after so many starts in a row that came to nothing."""
-    return 0.0 if failures <= 1 else min(30.0, 0.2 * 2 ** min(failures - 2, 10))
+def restart_delay(failures: int, *, killed: bool = False) -> float:
+    """Seconds to wait before a start, after so many starts in a row that came to nothing. One that somebody killed did
+    not fail by itself, and may be what a loop waits for."""
+    longest = 1.0 if killed else 30.0
+    return 0.0 if failures <= 1 else min(longest, 0.2 * 2 ** min(failures - 2, 10))
 
 
 def rotate(log: Path) -> None:
@@ -110,7 +112,7 @@ class Child:
         now = time.monotonic()
         steady = self.ready_since is not None and now - self.ready_since >= STEADY_S
         self.failures = 0 if steady else self.failures + 1
-        self._forget(now + restart_delay(self.failures))
+        self._forget(now + restart_delay(self.failures, killed=code == -signal.SIGKILL))
         return code
 
     def failed_to_start(self) -> None:

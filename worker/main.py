@@ -53,6 +53,7 @@ def build_worker(
     workflows: Sequence[type],
     activities: Sequence[Callable[..., Any]],
     executor: ThreadPoolExecutor,
+    deployment: WorkerDeploymentConfig | None = None,
 ) -> Worker:
     """A worker with beatctl's settings. Which workflows and activities it hosts is the caller's to say (tests have
     small ones of their own)."""
@@ -77,12 +78,15 @@ def build_worker(
             max_concurrent_activities=500,
             max_concurrent_local_activities=500,
             max_concurrent_workflow_tasks=200,
-            deployment_config=_deployment(),
+            deployment_config=deployment,
         )
 
 
-def _deployment() -> WorkerDeploymentConfig | None:
-    """Worker versioning where it is asked for only: a versioned worker idles until its version is made current."""
+def deployment(connection: Connection) -> WorkerDeploymentConfig | None:
+    """Worker versioning, where it is asked for: a versioned worker idles until its version is made current, and on the
+    embedded server nobody makes it so."""
+    if connection.embedded:
+        return None
     name, build = os.environ.get("TEMPORAL_DEPLOYMENT_NAME"), os.environ.get("TEMPORAL_WORKER_BUILD_ID")
     if not name or not build:
         return None
@@ -108,7 +112,8 @@ async def run(home: Home, connection: Connection) -> None:
     spawner = Spawner()
     queue = task_queue(home)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="activity") as executor:
-        worker = build_worker(client, queue, [LoopWorkflow], Activities(home, spawner).all(), executor)
+        hosted = Activities(home, spawner).all()
+        worker = build_worker(client, queue, [LoopWorkflow], hosted, executor, deployment(connection))
         announced = asyncio.create_task(_announce(client, queue, RunFolder(home.root, connection.label)))
         try:
             await run_until(worker, stop)

@@ -68,7 +68,7 @@ def find(environ: Mapping[str, str], say: Say) -> Path | None:
             return Path(on_path).absolute()
         say(f"Passing over {on_path}: {problem}.")
     kept = kept_copy()
-    return kept if is_whole(kept) and why_unusable(kept) is None else None
+    return kept if is_whole(kept) else None
 
 
 def kept_copy() -> Path:
@@ -83,8 +83,8 @@ def is_whole(kept: Path) -> bool:
         size = kept.stat().st_size
     except OSError:
         return False
-    recorded = read_json(kept.with_name("whole.json"))
-    return not recorded or recorded.get("size") == size
+    recorded = read_json(kept.with_name("whole.json")).get("size")
+    return recorded == size if recorded else why_unusable(kept) is None
 
 
 def why_unusable(program: Path) -> str | None:
@@ -117,7 +117,7 @@ def fetch(environ: Mapping[str, str], say: Say) -> Path:
     try:
         kept.parent.parent.mkdir(parents=True, exist_ok=True)
         with _lock(kept.parent.with_name(kept.parent.name + ".lock"), say):
-            if is_whole(kept) and why_unusable(kept) is None:  # another beatctl did it meanwhile
+            if is_whole(kept):  # another beatctl did it meanwhile
                 return kept
             _fetch(environ, kept, say)
     except OSError as problem:
