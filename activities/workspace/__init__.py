@@ -1,0 +1,23 @@
+"""The workspace: the user's folder, its snapshots, and everything that brings it back byte for byte.
+
+`workspace.py` is the way in. `baseline.py` takes the first snapshot; `scan.py` sees what changed, `recording.py` takes
+it in, `restoring.py` writes it back; `guard.py` undoes what a child does to a repository; `ownership.py` says which
+loop may use a folder.
+"""
+
+from .ownership import claim, release
+from .places import check_directory, find_root
+from .problems import FolderInUse, WorkspaceProblem, WorkspaceRefused
+from .workspace import Capture, Workspace
+
+__all__ = [
+    "Capture",
+    "FolderInUse",
+    "Workspace",
+    "WorkspaceProblem",
+    "WorkspaceRefused",
+    "check_directory",
+    "claim",
+    "find_root",
+    "release",
+]

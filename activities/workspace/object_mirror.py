@@ -1,0 +1,176 @@
+"""A second name for every object file of a repository, so that none is lost when its folder is deleted.
+
+Object files never change, so a hard link costs nothing. Where links cannot cross to beatctl's folder the mirror lies
+beside the repository, and where that cannot be either the files are copied, up to a limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+import zlib
+from pathlib import Path
+
+from .files import link_or_copy, lstat, read_json, remove_tree, write_json
+
+COPY_LIMIT = 512 << 20
+"""Bytes of objects that are copied where they cannot be linked; above it they are not protected, and `open` says so."""
+_UNSURE_NS = 1_500_000_000
+_PASSING = (b"tmp_", b".tmp", b".beatctl-")
+
+
+def can_link(source: Path, place: Path) -> bool:
+    """Whether a file in `source` can have a second name in `place`."""
+    probe, other = source / f".beatctl-{os.getpid()}", place / f".beatctl-{os.getpid()}"
+    try:
+        probe.write_bytes(b"")
+        os.link(probe, other)
+    except OSError:
+        return False
+    finally:
+        for path in (probe, other):
+            with contextlib.suppress(OSError):
+                path.unlink()
+    return True
+
+
+def size_of(folder: Path) -> int:
+    total = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            found = lstat(os.path.join(at, name))
+            total += found.st_size if found else 0
+    return total
+
+
+class ObjectMirror:
+    """The mirror of one folder of objects (`objects`, or a large-file store), in `copy`."""
+
+    def __init__(self, source: Path, copy: Path) -> None:
+        self.source = source
+        self.copy = copy
+        self._times = copy.with_name(copy.name + ".times.json")
+
+    def sync(self, *, children_ran: bool) -> bool:
+        """Give new object files a second name. Whatever a child removed gets its first name back (True then);
+        what the user removed while no child ran is let go.
+        """
+        known = read_json(self._times) or {}
+        times: dict[str, list[int]] = {}
+        mended = False
+        source, copy = os.fsencode(self.source), os.fsencode(self.copy)
+        os.makedirs(copy, exist_ok=True)
+        here = lstat(source)
+        if here is None:
+            if not children_ran:
+                return False
+            os.makedirs(source)
+        top = _folders(source)
+        for name in sorted((top | _folders(copy)) - {b"info"}):  # guarded by content
+            mended |= self._folder(name, name in top, known, times, children_ran)
+        if times != known:
+            write_json(self._times, times)
+        return mended
+
+    def _folder(
+        self, name: bytes, there: bool, known: dict[str, list[int]], times: dict[str, list[int]], children_ran: bool
+    ) -> bool:
+        source, copy = os.path.join(os.fsencode(self.source), name), os.path.join(os.fsencode(self.copy), name)
+        at = lstat(source) if there else None
+        text = name.decode("ascii", "backslashreplace")
+        if at is not None:
+            time_of = [at.st_ino, at.st_mtime_ns, at.st_ctime_ns]
+            if known.get(text) == time_of:
+                times[text] = time_of
+                return False
+        elif not children_ran:
+            remove_tree(copy)
+            return False
+        now = time.time_ns()
+        os.makedirs(copy, exist_ok=True)
+        os.makedirs(source, exist_ok=True)
+        mended = _level(source, copy, children_ran)
+        at = os.lstat(source)
+        if now - at.st_ctime_ns > _UNSURE_NS:
+            times[text] = [at.st_ino, at.st_mtime_ns, at.st_ctime_ns]
+        return mended
+
+
+def _level(source: bytes, copy: bytes, children_ran: bool) -> bool:
+    """Make one folder's files the same on both sides, and the folders in it (large-file stores have them)."""
+    mended = False
+    with os.scandir(source) as entries:
+        here = {entry.name: entry for entry in entries if not entry.name.startswith(_PASSING)}
+    with os.scandir(copy) as entries:
+        held = {entry.name: entry for entry in entries if not entry.name.startswith(_PASSING)}
+    for name, entry in here.items():
+        target = os.path.join(copy, name)
+        if entry.is_dir(follow_symlinks=False):
+            os.makedirs(target, exist_ok=True)
+            mended |= _level(entry.path, target, children_ran)
+        elif name.endswith(b".lock") or not entry.is_file(follow_symlinks=False):
+            continue
+        elif name not in held:
+            with contextlib.suppress(FileNotFoundError):
+                link_or_copy(entry.path, target)
+        elif held[name].inode() != entry.inode() and entry.stat().st_dev == held[name].stat().st_dev:
+            if children_ran and _damaged(entry.path):
+                os.unlink(entry.path)
+                link_or_copy(target, entry.path)
+                mended = True
+            else:
+                os.unlink(target)
+                link_or_copy(entry.path, target)
+    for name in held.keys() - here.keys():
+        path, target = os.path.join(source, name), os.path.join(copy, name)
+        if not children_ran:
+            remove_tree(target)
+        elif held[name].is_dir(follow_symlinks=False):
+            os.makedirs(path, exist_ok=True)
+            _level(path, target, children_ran)
+            mended = True
+        else:
+            link_or_copy(target, path)
+            mended = True
+    return mended
+
+
+def _folders(path: bytes) -> set[bytes]:
+    try:
+        with os.scandir(path) as entries:
+            return {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    except FileNotFoundError:
+        return set()
+
+
+def _damaged(path: bytes) -> bool:
+    """Whether an object file's content is not what its name or its end says. Other files are never called damaged."""
+    name = os.path.basename(path)
+    with open(path, "rb") as file:
+        if name.endswith((b".pack", b".idx", b".rev")):
+            size = os.fstat(file.fileno()).st_size
+            for method in ("sha1", "sha256"):
+                digest = hashlib.new(method, usedforsecurity=False)
+                file.seek(0)
+                left = size - digest.digest_size
+                while left > 0:
+                    block = file.read(min(left, 1 << 20))
+                    left -= len(block)
+                    digest.update(block)
+                if file.read() == digest.digest():
+                    return False
+            return True
+        folder = os.path.basename(os.path.dirname(path))
+        if len(folder) != 2 or len(name) not in (38, 62):
+            return False
+        try:
+            digest = hashlib.new("sha1" if len(name) == 38 else "sha256", usedforsecurity=False)
+            unpacked = zlib.decompressobj()
+            while block := file.read(1 << 20):
+                digest.update(unpacked.decompress(block))
+            digest.update(unpacked.flush())
+        except zlib.error:
+            return True
+    return digest.hexdigest().encode() != folder + name

@@ -1,0 +1,69 @@
+"""Refs read and written as files, as git's "files" backend keeps them. Reftable repositories are refused at start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+_NAME = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+def is_object_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+def parse_packed(content: bytes) -> dict[str, str]:
+    """The refs of a packed-refs file."""
+    refs = {}
+    for line in content.decode("utf-8", "surrogateescape").splitlines():
+        name, _, ref = line.partition(" ")
+        if ref and is_object_name(name):
+            refs[ref] = name
+    return refs
+
+
+def packed(common: Path) -> dict[str, str]:
+    try:
+        return parse_packed((common / "packed-refs").read_bytes())
+    except OSError:
+        return {}
+
+
+def loose(common: Path, below: str = "refs") -> dict[str, str]:
+    """Refs that have a file of their own, at or below a name; values are object names or `ref: …`."""
+    refs: dict[str, str] = {}
+    for folder, _, names in os.walk(common / below):
+        for name in names:
+            if name.endswith(".lock"):
+                continue
+            path = Path(folder, name)
+            with contextlib.suppress(OSError):
+                refs[str(path.relative_to(common))] = _text(path.read_bytes())
+    return refs
+
+
+def all_refs(common: Path) -> dict[str, str]:
+    return {**packed(common), **loose(common)}
+
+
+def read(common: Path, ref: str) -> str | None:
+    """The object a ref names, or None."""
+    with contextlib.suppress(OSError):
+        return _text((common / ref).read_bytes())
+    return packed(common).get(ref)
+
+
+def write(common: Path, ref: str, name: str) -> None:
+    """Make a ref name an object, in one step."""
+    path = common / ref
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = f"{path}.lock"
+    with open(temporary, "w") as file:
+        file.write(name + "\n")
+    os.rename(temporary, path)
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape").strip()

@@ -1,0 +1,94 @@
+"""What is known of a workspace between two operations, on disk, so that another worker process can go on.
+
+Three files, each replaced in one step: `state.json` is small and changes often, `folders.json` lists the folders of the
+work tree, and `rules` holds the ignore rules of the baseline. An operation that was killed leaves them as they were
+before it; `index` tells then that git's index has gone ahead, and everything is looked at anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .files import Signature, lstat, read_json, signature, to_bytes, to_text, write_json
+from .problems import WorkspaceProblem
+
+VERSION = 1
+
+
+@dataclass
+class Known:
+    """A state of the work tree that is held by a commit."""
+
+    commit: str
+    tree: str
+    manifest: str
+
+
+@dataclass
+class Named:
+    """The last capture, by name, and what came before it: a capture that is repeated gives the same answer."""
+
+    name: str
+    before: Known
+
+
+@dataclass
+class State:
+    root: str
+    loop: str
+    object_format: str
+    baseline: str
+    known: Known
+    common: str | None = None
+    """The directory of the user's repository that holds objects and refs; None: a private store."""
+    last: Named | None = None
+    index: Signature | None = None
+    """The private index as this state left it."""
+    hot: dict[str, Signature] = field(default_factory=dict)
+    """Files changed in the very second they were recorded in, which a later change could not be told from by git."""
+    closed: bool = False
+    guards: list[str] = field(default_factory=list)
+    """Folders below the root whose `.git` is guarded; the empty one is the root's."""
+    warnings: list[str] = field(default_factory=list)
+    version: int = VERSION
+
+    def save(self, place: Path, *, lasting: bool = False) -> None:
+        write_json(place / "state.json", asdict(self), lasting=lasting)
+
+    @classmethod
+    def read(cls, place: Path) -> State | None:
+        data = read_json(place / "state.json")
+        if data is None:
+            return None
+        if data["version"] != VERSION:
+            raise WorkspaceProblem(
+                f"{place} was written by another version of beatctl; use that version for this loop."
+            )
+        last = data.pop("last")
+        known = Known(**data.pop("known"))
+        return cls(known=known, last=Named(last["name"], Known(**last["before"])) if last else None, **data)
+
+
+@dataclass
+class Folders:
+    """The folders of the work tree: which belong to it (mode, and time of change in ns), which are ignored."""
+
+    known: dict[bytes, list[int]] = field(default_factory=dict)
+    ignored: set[bytes] = field(default_factory=set)
+
+    def save(self, place: Path) -> None:
+        known = {to_text(path): value for path, value in self.known.items()}
+        write_json(place / "folders.json", {"known": known, "ignored": sorted(map(to_text, self.ignored))})
+
+    @classmethod
+    def read(cls, place: Path) -> Folders:
+        data: dict[str, Any] = read_json(place / "folders.json") or {"known": {}, "ignored": []}
+        known = {to_bytes(path): value for path, value in data["known"].items()}
+        return cls(known, {to_bytes(path) for path in data["ignored"]})
+
+
+def index_signature(place: Path) -> Signature | None:
+    found = lstat(place / "git" / "index")
+    return signature(found) if found else None

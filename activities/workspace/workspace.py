@@ -1,0 +1,413 @@
+"""A loop's workspace: snapshots of the user's files, and everything back as it was.
+
+Each public method holds the workspace's lock, may be killed at any moment and called again, and leaves its result on
+disk, where another worker process finds it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from beatctl.activities.home import LoopFolder
+
+from .baseline import take_baseline
+from .files import locked, lstat, parents, shown
+from .git import split
+from .guarding import Guarding
+from .held_refs import HeldRefs
+from .manifest import Manifest
+from .private_git import PrivateGit, with_trailers
+from .problems import WorkspaceProblem, WorkTreeChanging, explained
+from .recording import Recorder, differing_manifests, still_hot
+from .restoring import Restorer, keep_aside
+from .scan import Scan, Scanner
+from .state import Folders, Known, Named, State, index_signature
+
+SHOWN_PATHS = 20
+KEPT_FILE = 1 << 20
+KEPT_TOTAL = 16 << 20
+"""Bytes of new files that are kept before an evaluator's leavings are removed: each, and all together."""
+
+
+class Capture(BaseModel):
+    """One snapshot, as it was taken."""
+
+    snapshot: str
+    """Its commit."""
+    tree: str
+    changed: bool
+    """Whether content, modes or folders differ from the state known before."""
+    paths: list[str] = []
+    """Up to 20 of the paths that changed."""
+    paths_total: int = 0
+    repaired: list[str] = []
+    """What of the repository had to be put back: "HEAD", "branch main", "index", "config", ".git", …"""
+    kept_refs: list[str] = []
+    """Refs that hold what the agent had committed."""
+
+
+@dataclass
+class _Look:
+    """A scan, and the manifest as the private index has it."""
+
+    scan: Scan
+    manifest: Manifest
+    tree: str
+    """The tree of the private index before anything new is recorded."""
+    recovered: bool = False
+    """Whether an operation before this one was killed half-way."""
+
+
+class Workspace:
+    def __init__(self, folder: LoopFolder, state: State) -> None:
+        self.folder = folder
+        self.root = Path(state.root)
+        self._place = folder.workspace
+        self._state = state
+        common = Path(state.common) if state.common else None
+        self._guarding = Guarding(self._place, self.root, state.loop)
+        self._private = PrivateGit(self._place, self.root, common and common / "objects", state.object_format)
+        self._refs = HeldRefs(common or self._private.dir, self._place, state.loop)
+        self._recorder = Recorder(self._private)
+
+    # Opening
+
+    @classmethod
+    def open(cls, folder: LoopFolder, root: Path, *, allow_large: bool = False) -> Workspace:
+        """Take the baseline and the copies that protect the repository; the second time, arm the guard again.
+
+        Raises `WorkspaceRefused` for content that is too large or cannot be read.
+        """
+        folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.workspace.mkdir(exist_ok=True, mode=0o700)
+        with locked(folder.workspace / "lock"), explained(str(folder.workspace)):
+            state = State.read(folder.workspace)
+            if state is None:
+                state = take_baseline(folder, root.resolve(), allow_large=allow_large)
+            elif state.closed:
+                guarding = Guarding(folder.workspace, Path(state.root), state.loop)
+                state.warnings = guarding.arm(state.guards)
+                state.closed = False
+                state.save(folder.workspace, lasting=True)
+        return cls(folder, state)
+
+    @classmethod
+    def load(cls, folder: LoopFolder) -> Workspace:
+        """The workspace as the last operation left it, in whatever process that was."""
+        with explained(str(folder.workspace)):
+            state = State.read(folder.workspace)
+        if state is None:
+            raise WorkspaceProblem(f"Loop {folder.id} has no workspace yet ({folder.workspace}).")
+        return cls(folder, state)
+
+    @property
+    def baseline(self) -> str:
+        """The commit that holds the untouched workspace."""
+        return self._state.baseline
+
+    @property
+    def known(self) -> str:
+        """The commit of the last known state: what the last capture or restore left."""
+        return self._state.known.commit
+
+    @property
+    def warnings(self) -> list[str]:
+        """What could not be protected, in sentences for the user."""
+        return self._state.warnings
+
+    # Operations
+
+    def edits(self) -> list[str]:
+        """Paths that differ from the last known state: the user's edits, when no child ran since.
+
+        What the user did to the repository itself (commits, branches, index, configuration) becomes the new truth.
+        """
+        with self._operation():
+            self._accept()
+            return [shown(path) for path in self._differences(self._look())]
+
+    def capture(self, name: str, message: str, *, child_ran: bool = True) -> Capture:
+        """Undo what a child did to the repository, and keep the files as refs/beatctl/<loop>/<name>.
+
+        Repeated with the same name it gives the same answer. `child_ran=False`: the changes are the user's own, and
+        what they did to the repository stays.
+        """
+        with self._operation():
+            repaired, kept = self._guard(name) if child_ran else self._accept()
+            state = self._state
+            before = state.last.before if state.last and state.last.name == name else state.known
+            look = self._look()
+            paths = self._differences(look)
+            tree, manifest = self._record(look, [*look.scan.dirty, *look.scan.added])
+            changed = (tree, manifest) != (before.tree, before.manifest)
+            if changed and before != state.known:
+                paths = self._between(before, Known("", tree, manifest))
+            known = self._commit(name, message, tree, manifest, before.commit)
+            state.last = Named(name, before)
+            self._settle(known, look)
+            return Capture(
+                snapshot=known.commit,
+                tree=tree,
+                changed=changed,
+                paths=[shown(path) for path in paths[:SHOWN_PATHS]] if changed else [],
+                paths_total=len(paths) if changed else 0,
+                repaired=repaired,
+                kept_refs=kept,
+            )
+
+    def restore(self, snapshot: str, keep: str | None, *, child_ran: bool = True) -> list[str]:
+        """Make the work tree exactly that snapshot. Returns the paths that changed.
+
+        Where anything differs from the known state it is kept first as refs/beatctl/<loop>/<keep>, if given; after a
+        child ran, new files are kept only up to 1 MiB each and 16 MiB together.
+        """
+        with self._operation():
+            name = keep or "restore"
+            _ = self._guard(name) if child_ran else self._accept()
+            target = self._snapshot(snapshot)
+            look = self._look()
+            differences = self._differences(look) if keep is not None else []
+            if keep is not None and differences:
+                kept = self._small_enough(look.scan.added) if child_ran else look.scan.added
+                tree, manifest = self._record(look, [*look.scan.dirty, *kept])
+                self._commit(keep, f"beatctl: kept before restoring {snapshot[:12]}", tree, manifest, self.known)
+                look = self._look(Manifest.read(self._place / "manifests", manifest), tree)
+            changed = self._write(target, look)
+            self._state.last = None
+            self._settle(target, look)
+            return sorted({*changed, *(shown(path) for path in differences)})
+
+    def undo(self) -> list[str]:
+        """The folder as before the loop; what is there now is kept as refs/beatctl/<loop>/undone."""
+        return self.restore(self.baseline, keep="undone", child_ran=False)
+
+    def label(self, name: str, trailers: dict[str, str]) -> str:
+        """Set trailers on the snapshot refs/beatctl/<loop>/<name>. Returns its new commit."""
+        with self._operation():
+            old = self._refs.read(name)
+            if old is None:
+                raise WorkspaceProblem(f"There is no snapshot {self._refs.name(name)} to label.")
+            commit = self._private.read_commit(old)
+            message = with_trailers(commit.message, trailers)
+            new = self._private.write_commit(commit.tree, commit.parents, message)
+            self._refs.write(name, new)
+            self._guarding.sync_objects()
+            if self._state.known.commit == old:
+                self._state.known.commit = new
+            if self._state.baseline == old:
+                self._state.baseline = new
+            self._state.save(self._place)
+            return new
+
+    def diff(
+        self, a: str, b: str, *, stat: bool = False, paths: Sequence[str] | None = None, color: bool = False
+    ) -> bytes:
+        """What changed from snapshot `a` to `b`, as a unified diff or a summary."""
+        words = ["diff", "--no-ext-diff", "--no-textconv", "-M", f"--color={'always' if color else 'never'}"]
+        words += ["--stat"] if stat else []
+        return self._private.git.run(*words, self._tree(a), self._tree(b), "--", *(paths or []))
+
+    def changed_paths(self, a: str, b: str) -> list[str]:
+        """Paths that differ between two snapshots, in content, mode or folders."""
+        return [shown(path) for path in self._between(self._snapshot(a), self._snapshot(b))]
+
+    def close(self) -> None:
+        """The loop has ended: free the copies that protected the repository. Snapshots and their refs stay."""
+        with self._operation():
+            if not self._state.closed:
+                self._state.closed = True
+                self._state.save(self._place, lasting=True)
+            self._guarding.disarm()
+            self._refs.forget()
+
+    # Parts of operations
+
+    @contextmanager
+    def _operation(self) -> Iterator[None]:
+        if not self.root.is_dir():
+            raise WorkspaceProblem(f"{self.root} is gone. Put it back, then beatctl resume.", "folder-gone")
+        with locked(self._place / "lock"), explained(str(self.root)):
+            self._state = State.read(self._place) or self._state
+            self._private.unlock()
+            yield
+
+    def _guard(self, name: str) -> tuple[list[str], list[str]]:
+        if self._state.closed:
+            return [], []
+        done = self._guarding.roll_back(self._state.guards, name, self._refs)
+        if self._refs.mend():
+            done.what.append("refs/beatctl")
+        return done.what, done.kept
+
+    def _accept(self) -> tuple[list[str], list[str]]:
+        if not self._state.closed:
+            self._guarding.take_in(self._state.guards)
+        return [], []
+
+    def _look(self, manifest: Manifest | None = None, tree: str | None = None) -> _Look:
+        """Scan the work tree. When an operation was killed half-way, everything is looked at anew."""
+        state = self._state
+        folders = Folders.read(self._place)
+        recovered = False
+        if manifest is None or tree is None:
+            manifest, tree = Manifest.read(self._place / "manifests", state.known.manifest), state.known.tree
+            recovered = state.index != index_signature(self._place)
+            if recovered:
+                manifest, tree = self._recovered(manifest, folders)
+        found = Scanner(self._private).scan(folders, manifest.folders, manifest.repositories, state.hot)
+        return _Look(found, manifest, tree, recovered)
+
+    def _recovered(self, manifest: Manifest, folders: Folders) -> tuple[Manifest, str]:
+        """The private index went ahead of the state on disk: take its tree, and every mode from the files."""
+        manifest = manifest.copy()
+        manifest.files.clear()
+        paths = self._recorder.all_recorded()
+        for path, at in self._recorder.look(paths).there.items():
+            if stat.S_ISREG(at.st_mode):
+                manifest.note(path, stat.S_IMODE(at.st_mode))
+        for value in folders.known.values():
+            value[1] = 0
+        self._state.hot = {}
+        return manifest, self._private.write_tree()
+
+    def _differences(self, look: _Look) -> list[bytes]:
+        """Paths that truly differ from the known state; folders end with a slash."""
+        paths = set(self._recorder.truly_dirty(look.scan, look.manifest)) | set(look.scan.added)
+        if look.tree != self._state.known.tree:
+            paths |= set(self._between_trees(self._state.known.tree, look.tree))
+        if look.scan.folders_changed:
+            now = {path: mode for path, (mode, _) in look.scan.folders.known.items()}
+            before = look.manifest.folders
+            implied = {folder for path in paths for folder in parents(path)}
+            for path in now.keys() | before.keys():
+                both = path in now and path in before
+                if now.get(path) != before.get(path) and (both or path not in implied):
+                    paths.add(path + b"/")
+        return sorted(paths)
+
+    def _record(self, look: _Look, paths: list[bytes]) -> tuple[str, str]:
+        """Bring index and manifest up to these paths. Returns the tree and the manifest's name."""
+        scan = look.scan
+        if scan.quiet and not look.recovered and look.tree == self._state.known.tree:
+            return look.tree, self._state.known.manifest
+        manifest = look.manifest.copy()
+        signatures = self._recorder.record(paths, manifest, scan.forced) if paths else {}
+        manifest.folders = {path: scan.opened.get(path, mode) for path, (mode, _) in scan.folders.known.items()}
+        manifest.repositories = sorted(scan.repositories)
+        tree = self._private.write_tree() if paths else look.tree
+        look.manifest, look.tree = manifest, tree
+        self._state.hot = still_hot({**self._state.hot, **signatures})
+        return tree, manifest.save(self._place / "manifests")
+
+    def _commit(self, name: str, message: str, tree: str, manifest: str, parent: str) -> Known:
+        message = with_trailers(message, {"Beatctl-Manifest": manifest})
+        commit = self._private.write_commit(tree, [parent], message)
+        self._refs.write(name, commit)
+        self._guarding.sync_objects()
+        return Known(commit, tree, manifest)
+
+    def _settle(self, known: Known, look: _Look) -> None:
+        """Write down what is known now, the state last: until then the operation has not happened."""
+        state = self._state
+        for path, mode in look.scan.opened.items():
+            if look.scan.folders.known.get(path, [None])[0] == mode:
+                os.chmod(os.path.join(os.fsencode(self.root), path), mode)
+        state.guards = self._guards(known)
+        look.scan.folders.save(self._place)
+        state.known = known
+        state.index = index_signature(self._place)
+        state.save(self._place)
+
+    def _guards(self, known: Known) -> list[str]:
+        """Which repositories are guarded from now on: the root's and those nested in the known state."""
+        if self._state.closed or known.manifest == self._state.known.manifest:
+            return self._state.guards
+        repositories = Manifest.read(self._place / "manifests", known.manifest).repositories
+        return self._guarding.follow(self._state.guards, [os.fsdecode(path) for path in repositories])
+
+    def _snapshot(self, commit: str) -> Known:
+        found = self._private.read_commit(commit)
+        manifest = found.trailer("Beatctl-Manifest")
+        if manifest is None:
+            raise WorkspaceProblem(f"{commit[:12]} is no snapshot of beatctl's.")
+        return Known(commit, found.tree, manifest)
+
+    def _tree(self, commit: str) -> str:
+        return self._private.read_commit(commit).tree
+
+    def _between_trees(self, a: str, b: str) -> list[bytes]:
+        if a == b:
+            return []
+        return split(self._private.git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", a, b))
+
+    def _between(self, a: Known, b: Known) -> list[bytes]:
+        paths = set(self._between_trees(a.tree, b.tree))
+        if a.manifest != b.manifest:
+            one, other = (Manifest.read(self._place / "manifests", known.manifest) for known in (a, b))
+            paths |= differing_manifests(one, other, "files")
+            implied = {folder for path in paths for folder in parents(path)}
+            folders = differing_manifests(one, other, "folders")
+            paths |= {
+                path + b"/"
+                for path in folders
+                if path not in implied or (path in one.folders and path in other.folders)
+            }
+        return sorted(paths)
+
+    def _small_enough(self, added: list[bytes]) -> list[bytes]:
+        """New files that are kept before they are removed."""
+        kept, total = [], 0
+        for path in added:
+            at = lstat(os.path.join(os.fsencode(self.root), path))
+            if at is not None and at.st_size <= KEPT_FILE and total + at.st_size <= KEPT_TOTAL:
+                total += at.st_size
+                kept.append(path)
+        return kept
+
+    def _write(self, target: Known, look: _Look) -> list[str]:
+        """Write what differs into the work tree, and bring the private index up to it."""
+        scan = look.scan
+        wanted = Manifest.read(self._place / "manifests", target.manifest)
+        write, remove = self._private.changes(look.tree, target.tree)
+        dirty = self._recorder.truly_dirty(scan, look.manifest) if scan.dirty else []
+        for path in dirty:
+            if path not in write and path not in remove:
+                write[path] = scan.dirty[path]
+        remove |= set(scan.added) - write.keys()
+        modes = differing_manifests(look.manifest, wanted, "files") - write.keys() - remove
+        current = {path: mode for path, (mode, _) in scan.folders.known.items()}
+        if not (write or remove or modes or scan.dirty or scan.opened) and current == wanted.folders:
+            return []
+        for path in sorted(scan.repositories - set(wanted.repositories)):
+            self._guarding.put_away(os.fsdecode(path))
+        aside = partial(keep_aside, self.root, self._place)
+        restorer = Restorer(self._private, current, wanted, scan.opened, aside)
+        restorer.run(write, remove)
+        for path in modes:
+            restorer.set_mode(path, wanted.mode_of(path, self._recorder.entries([path])[path][0]))
+        for path in sorted(set(wanted.repositories) - scan.repositories):
+            self._guarding.put_back(os.fsdecode(path), "restore", self._refs)
+        touched = sorted({*write, *remove, *modes, *scan.dirty})
+        signatures = self._recorder.record(touched, look.manifest.copy(), scan.forced) if touched else {}
+        if touched and self._private.write_tree() != target.tree:
+            raise WorkTreeChanging(f"Files in {self.root} changed while a snapshot was put back. Try again.")
+        self._state.hot = still_hot({**self._state.hot, **signatures})
+        self._forget_folders(scan, current, wanted)
+        return [shown(path) for path in sorted({*write, *remove, *modes})]
+
+    def _forget_folders(self, scan: Scan, current: dict[bytes, int], wanted: Manifest) -> None:
+        """The target's folders are the known ones now. Others stand only because something ignored is in them."""
+        for path in current.keys() - wanted.folders.keys():
+            if lstat(os.path.join(os.fsencode(self.root), path)) is not None:
+                scan.folders.ignored.add(path)
+        before = scan.folders.known
+        scan.folders.known = {path: [mode, before.get(path, [0, 0])[1]] for path, mode in wanted.folders.items()}
+        scan.opened.clear()
