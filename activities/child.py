@@ -77,6 +77,8 @@ async def run_child(
                 await put_back(lost)
                 current, state = None, "fresh"
             if state == "fresh":
+                if current is not None:
+                    await end(current)  # a shim that is on its way to it after all spawns nothing
                 spec = await prepare(run)
                 current = await asyncio.to_thread(new_try, run, spec)
                 await _or_end(spawner.start(current), current)

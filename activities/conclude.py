@@ -88,7 +88,7 @@ def close_workspace(home: Home, given: CloseInput) -> Status:
                 captured = workspace.capture(given.interrupted, f"beatctl: {status.id} interrupted")
                 rows = [row.model_copy(update={"snapshot": row.snapshot or captured.snapshot}) for row in rows]
             if given.restore is not None and not workspace.edits():
-                workspace.restore(given.restore, keep=None)
+                workspace.restore(given.restore, keep=None, child_ran=False)
             workspace.close()
     except (WorkspaceProblem, OSError) as error:
         words = f"{status.detail} The work tree could not be put back: {error}. Try: beatctl undo {status.id}"

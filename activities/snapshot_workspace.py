@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
@@ -36,8 +37,8 @@ class SnapshotInput(BaseModel):
     name: str
     """`12`, or `12-step1`: the name under refs/beatctl/<loop>/."""
     message: str
-    parent: str
-    """The snapshot that the work tree held before."""
+    child_ran: bool = True
+    """False: the changes are the user's own, and so is what they did to the repository."""
 
 
 class Snapshot(BaseModel):
@@ -75,8 +76,6 @@ def told_as_problem() -> Iterator[None]:
 
 def open_workspace(home: Home, given: OpenInput) -> Opened:
     """Take the baseline and the copies that protect it."""
-    from pathlib import Path
-
     loop = home.loop(given.loop)
     with told_as_problem():
         loop.task.write_text(given.task.model_dump_json())
@@ -88,10 +87,8 @@ def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
     """Undo what a child did to the repository, and take the files as a snapshot."""
     with told_as_problem():
         workspace = Workspace.load(home.loop(given.loop))
-        capture = workspace.capture(given.name, given.message)
-        # A repeated activity finds its own snapshot as the known state, so the parent tells, not the last capture.
-        changed = capture.changed or bool(workspace.changed_paths(given.parent, capture.snapshot))
-        return Snapshot(snapshot=capture.snapshot, changed=changed, repaired=capture.repaired)
+        capture = workspace.capture(given.name, given.message, child_ran=given.child_ran)
+        return Snapshot(snapshot=capture.snapshot, changed=capture.changed, repaired=capture.repaired)
 
 
 def restore_workspace(home: Home, given: RestoreInput) -> list[str]:

@@ -123,10 +123,9 @@ class Calls:
             )
         )
 
-    async def snapshot(self, name: str, parent: str) -> Snapshot:
-        given = SnapshotInput(
-            loop=self._spec.id, name=name, message=f"beatctl: {self._spec.id} experiment {name}", parent=parent
-        )
+    async def snapshot(self, name: str, *, child_ran: bool = True) -> Snapshot:
+        message = f"beatctl: {self._spec.id} experiment {name}"
+        given = SnapshotInput(loop=self._spec.id, name=name, message=message, child_ran=child_ran)
         return await self._sure(lambda: _locally(Activities.snapshot_workspace, given, summary=f"#{name} snapshot"))
 
     async def restore(self, snapshot: str, keep: str) -> list[str]:

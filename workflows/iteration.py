@@ -105,11 +105,8 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
 
     Raises Edited when the user has changed files that nothing of the loop's was writing.
     """
-    spec, state = loop.spec, loop.state
+    spec = loop.spec
     steps = max(1, len(spec.steps))
-    assert state.base is not None
-    assert state.base.snapshot is not None
-    parent = state.base.snapshot
     for step in range(1, steps + 1):
         result = await _run_agent(loop, it, step)
         if step == 1:
@@ -118,13 +115,12 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
         it.summary = result.summary or it.summary
         loop.doing(f"snapshot of #{it.number}")
         last = step == steps or result.status != "done"
-        taken = await loop.calls.snapshot(it.name if last else f"{it.name}-step{step}", parent)
+        taken = await loop.calls.snapshot(it.name if last else f"{it.name}-step{step}")
         it.snapshot, it.changed = taken.snapshot, it.changed or taken.changed
         it.repaired += [what for what in taken.repaired if what not in it.repaired]
         failed = judge_agent(result)
         if failed is not None:
             return failed
-        parent = taken.snapshot
     return None
 
 

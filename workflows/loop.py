@@ -203,9 +203,8 @@ class LoopWorkflow:
         it = self._current = Experiment(state.iteration + 1, self.time(), changed=True)
         it.summary = f"your edits: {', '.join(paths[:5])}"
         assert state.base is not None
-        assert state.base.snapshot is not None
         while True:
-            taken = await self.calls.snapshot(it.name, state.base.snapshot)
+            taken = await self.calls.snapshot(it.name, child_ran=False)
             it.snapshot = taken.snapshot
             it.evaluations = await measure(self, it)
             if spec.strategy == "retry":

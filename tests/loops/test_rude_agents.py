@@ -27,8 +27,8 @@ def test_the_repository_is_as_before_and_the_loop_goes_on(loops: Loops, rude: st
     repo.git("stash", "-u", "-q")
     repo.write("mine.txt", "mine\n")
     repo.write("ignored/dep.js", "dependency\n")
-    looks = (("log", "--oneline", "--all", "--not", "--glob=refs/beatctl/*"), ("status", "-s", "--ignored"))
-    looks += (("stash", "list"), ("config", "-l", "--local"), ("branch", "-a"), ("tag",), ("reflog",))
+    looks = [["log", "--oneline", "--branches", "--tags"], ["status", "-s", "--ignored"], ["stash", "list"]]
+    looks += [["config", "-l", "--local"], ["branch", "-a"], ["tag"], ["reflog"]]
     before = [repo.git(*words) for words in looks]
     hooks = sorted(p.name for p in (repo.folder / ".git/hooks").iterdir())
     agent = repo.agent(f"[ $i = 1 ] && {{ {rude}; echo 60 > n; exit 0; }}; echo 40 > n")
