@@ -85,7 +85,7 @@ def undo(loop: Loop = None, as_json: Json = False) -> int:
     if as_json:
         print_status_json(status)
     elif changed:
-        out(f"{root} is as it was before {status.id}. What was there is kept: git show refs/beatctl/{status.id}/undone")
+        out(f"{root} is as it was before {status.id}. What was there is kept as refs/beatctl/{status.id}/undone.")
     else:
         out(f"{root} is as it was before {status.id}: nothing had to be put back.")
     return 0

@@ -111,18 +111,25 @@ def show(words: LoopAndNumber = None, as_json: Json = False) -> int:
     found = loops.find(loop)
     service.bring_back_if_gone(loops, found)
     if number is None:
-        rows = loops.rows(found.id)
+        rows = [_located(loops, found, row) for row in loops.rows(found.id)]
         if as_json:
             out_json([row.model_dump(mode="json") for row in rows])
         else:
             _print_rows(found, rows)
         return 0
-    row = row_of(loops, found, number)
+    row = _located(loops, found, row_of(loops, found, number))
     if as_json:
         out_json(row.model_dump(mode="json"))
     else:
         _print_experiment(loops, found, row)
     return 0
+
+
+def _located(loops: Loops, status: Status, row: Row) -> Row:
+    """The row with its `logs` as a path from the root: the ledger's begins at the loop's folder."""
+    if row.logs is None:
+        return row
+    return row.model_copy(update={"logs": str(loops.folder(status.id).root / row.logs)})
 
 
 def row_of(loops: Loops, status: Status, number: int) -> Row:
