@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,7 @@ def are_free(*ports: int) -> bool:
 def candidates(home: Path) -> Iterator[tuple[int, int]]:
     """Ports of server and Web UI in the order to try them."""
     # Spread by home, so that homes started at the same moment don't race for the same port.
-    offset = int(hashlib.sha256(str(home).encode()).hexdigest(), 16)
+    offset = zlib.crc32(str(home).encode())
     for step in range(PORTS):
         port = FIRST_PORT + (offset + step) % PORTS
         yield port, port + UI_DISTANCE

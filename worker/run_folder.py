@@ -7,13 +7,13 @@ left over from a killed one: what they say counts while the process they name li
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
 import time
+import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -95,7 +95,7 @@ class RunFolder:
         self.label = label
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", label)
         if plain != label:
-            plain += "-" + hashlib.sha256(label.encode()).hexdigest()[:6]
+            plain += "-" + f"{zlib.crc32(label.encode()):08x}"
         self.root = home / "run" / plain
         logs = home / "logs" if label == EMBEDDED else home / "logs" / plain
         self.supervisor_log = logs / "supervisor.log"

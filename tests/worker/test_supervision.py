@@ -73,6 +73,7 @@ def test_when_all_is_killed_the_next_command_brings_it_back_and_nothing_old_stay
     before = machine.ensure()
     old = {pid: process_start(pid) for pid in (before.pid, before.worker_pid, before.server_pid) if pid}
     os.kill(before.pid, signal.SIGKILL)
+    wait_until(lambda: not machine.folder.is_held(), "the supervisor's end")
     after = local.bring_back(machine.home, machine.environ, machine.said.append)
     assert after
     assert after.ready
