@@ -12,7 +12,8 @@ from beatctl.activities.agents.spec import AgentSpec
 
 _LIMIT = re.compile(r"usage limit|rate limit|quota|\b429\b|too many requests", re.IGNORECASE)
 _LOGIN = re.compile(
-    r"\b401\b|unauthorized|not logged in|log in|sign in|refresh token|missing environment variable", re.IGNORECASE
+    r"\b401\b|unauthorized|not logged in|\blog in\b|\bsign in\b|refresh token|missing environment variable",
+    re.IGNORECASE,
 )
 _NOISE = re.compile(r"Reading additional input from stdin|WARNING: proceeding")
 

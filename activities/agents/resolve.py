@@ -99,6 +99,8 @@ def _asked(word: str, environ: Mapping[str, str], directory: Path) -> Resolved:
         raise AgentNotFound(f"--agent {word}: a quote or backslash in it is not closed.") from None
     if not argv:
         raise AgentNotFound("--agent is empty. Name claude, codex, gemini, or your own: './my-agent.sh {prompt}'")
+    if argv[0].startswith("~/") and environ.get("HOME"):
+        argv[0] = environ["HOME"] + argv[0][1:]
     program = _program(argv[0], environ, directory)
     name = Path(argv[0]).name
     if len(argv) > 1 or name not in KNOWN:

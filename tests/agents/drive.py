@@ -133,7 +133,7 @@ def environment(agent: str, address: str, folder: Path, path: str) -> dict[str, 
 def drive(case: Case, folder: Path, path: str) -> Driven:
     """Run the real program in `folder`, to its end."""
     work = folder / "work"
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     prompt_file = folder / "prompt.md"
     prompt_file.write_text(case.prompt)
     script = Script(case.outcome, case.command)
