@@ -11,10 +11,10 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -91,25 +91,30 @@ async def run_child(
                 return Finished(current, result, adopted, lost)
 
 
-async def _or_end(work: Awaitable[T], current: Try) -> T:
-    """The work's result; when the activity is cancelled meanwhile, the cause decides what becomes of the child."""
+async def _or_end(work: Coroutine[Any, Any, T], current: Try) -> T:
+    """The work's result. A stopping worker is heard at once; a cancelled loop ends the child first."""
+    task = asyncio.create_task(work)
+    stopping = asyncio.create_task(activity.wait_for_worker_shutdown())
     try:
-        return await work
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ApplicationError("The worker stops; the child goes on", type="WorkerShutdown")
     except asyncio.CancelledError:
-        details = activity.cancellation_details() if activity.in_activity() else None
-        if details is not None and details.worker_shutdown:
-            raise ApplicationError("The worker stops; the child goes on", type="WorkerShutdown") from None
+        details = activity.cancellation_details()
         if details is not None and details.cancel_requested:
             await asyncio.shield(end(current))
+        elif details is not None and details.worker_shutdown:
+            raise ApplicationError("The worker stops; the child goes on", type="WorkerShutdown") from None
         raise
+    finally:
+        task.cancel()
+        stopping.cancel()
 
 
 @contextlib.asynccontextmanager
 async def _beating(run: Path) -> AsyncIterator[None]:
     """Heartbeats for as long as the block runs. The first names the folder, which is all that recovery needs."""
-    if not activity.in_activity():
-        yield
-        return
     activity.heartbeat(str(run))
 
     async def beat() -> None:

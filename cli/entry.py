@@ -34,7 +34,15 @@ def main() -> None:
     for name in ("stdin", "stdout", "stderr"):  # closed by the caller: writing there is no error
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
-    sys.exit(_run())
+    try:
+        code = _run()
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else 1
+    if "temporalio" in sys.modules:
+        from beatctl.worker.leaving import leave
+
+        leave(code)
+    sys.exit(code)
 
 
 def _run() -> int:

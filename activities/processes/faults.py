@@ -10,7 +10,13 @@ from __future__ import annotations
 import os
 import signal
 
-_place, _, _once = os.environ.pop("BEATCTL_FAULT", "").partition("@")
+_place = _once = ""
+
+
+def arm() -> None:
+    """Take the fault from the environment. The spawner's to call: other processes that import this pass it on."""
+    global _place, _once
+    _place, _, _once = os.environ.pop("BEATCTL_FAULT", "").partition("@")
 
 
 def point(place: str) -> None:

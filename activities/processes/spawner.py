@@ -140,6 +140,7 @@ def _ended_child() -> tuple[int, bool] | None:
 
 
 def main() -> None:
+    faults.arm()
     spawner = Spawner(int(sys.argv[1]))
     # What exists now is never collected, so shims share these pages instead of copying them.
     gc.disable()

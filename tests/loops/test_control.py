@@ -83,14 +83,14 @@ def test_cancel_leaves_no_process_of_the_agent_and_the_best_in_the_tree(loops: L
 def test_edits_made_while_the_loop_waits_pause_it_and_are_taken_in_by_resume(loops: Loops) -> None:
     repo = loops.repository
     agent = repo.agent("echo $(($(cat n) - 1)) > n")
-    loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "-n", "3", "--cooldown", "1500")
+    loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "-n", "3", "--cooldown", "1h")
     loops.until(loop, "the first row", lambda s: s["iteration"] == 1)
     repo.write("n", "7\n")
+    loops.do("set", loop, "--cooldown", "0")
     paused = loops.until(loop, "the pause", lambda s: s["state"] == "paused")
     assert paused["reason"] == "edited"
     assert "You edited n while" in paused["detail"]
     assert repo.read("n") == "7\n"
-    loops.do("set", loop, "--cooldown", "0")
     loops.do("resume", loop)
     status = loops.finished(loop)
     rows = loops.rows(loop)
@@ -119,7 +119,7 @@ def test_an_interrupted_terminal_detaches_and_ci_cancels(loops: Loops) -> None:
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process = loops.beatctl.popen(*words, cwd=repo.folder)
         loop = wait_until(lambda: [s["id"] for s in loops.do("list") if s["state"] != "finished"], "the loop")[0]
-        wait_until(lambda: pids_of("sleep\0326"), "the agent")
+        wait_until(lambda: pids_of("sleep\x00326"), "the agent")
         process.send_signal(sent)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 130, said
@@ -127,11 +127,11 @@ def test_an_interrupted_terminal_detaches_and_ci_cancels(loops: Loops) -> None:
         assert loops.status(loop)["state"] == "running"
         loops.do("cancel", loop)
     process = loops.beatctl.popen(*words, cwd=repo.folder, env={"CI": "true"})
-    wait_until(lambda: pids_of("sleep\0326"), "the agent")
+    wait_until(lambda: pids_of("sleep\x00326"), "the agent")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 4, said
-    assert pids_of("sleep\0326") == []
+    assert pids_of("sleep\x00326") == []
 
 
 def test_secrets_of_the_shell_reach_the_agent_and_are_gone_with_the_loop(loops: Loops) -> None:
