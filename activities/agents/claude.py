@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,8 +37,7 @@ class Claude:
             argv.append("--dangerously-skip-permissions")
         else:
             argv += ["--permission-mode", "acceptEdits"]
-            if agent.allowed_commands:
-                argv += ["--allowedTools", *rules(agent.allowed_commands)]
+            argv += allowing(rules(agent.allowed_commands))
         if agent.model:
             argv += ["--model", agent.model]
         if root:
@@ -96,6 +96,18 @@ def rules(commands: Sequence[str]) -> list[str]:
         found[f"Bash({_escaped(command.strip())}:*)"] = None
         found |= {f"Bash({_escaped(piece)})": None for piece in pieces if len(pieces) > 1}
     return list(found)
+
+
+def allowing(found: Sequence[str]) -> list[str]:
+    """The options that carry these rules.
+
+    `--allowedTools` takes the first closing parenthesis for the end of a rule, whatever stands before it; a rule with
+    another one in it goes in as settings, which are added to the user's own.
+    """
+    plain = [each for each in found if ")" not in each[:-1]]
+    odd = [each for each in found if ")" in each[:-1]]
+    options = ["--allowedTools", *plain] if plain else []
+    return [*options, "--settings", json.dumps({"permissions": {"allow": odd}})] if odd else options
 
 
 def _escaped(command: str) -> str:

@@ -160,7 +160,9 @@ def _version(program: str, environ: Mapping[str, str]) -> tuple[str | None, str 
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        # A child that left the group may hold the pipes open: it is not waited for.
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=1)
         return None, None
     if process.returncode != 0:
         lines = [line.strip() for line in (stderr or stdout).decode("utf-8", "replace").splitlines() if line.strip()]

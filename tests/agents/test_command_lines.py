@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,14 @@ def test_no_shell_line_breaks_the_permission_rules(line: str) -> None:
 def test_claudes_rules_escape_what_would_end_them() -> None:
     assert rules(["python -c 'print(1, 2)'"]) == ["Bash(python -c 'print\\(1, 2\\)':*)"]
     assert rules(["grep a\\.b n"]) == ["Bash(grep a\\\\.b n:*)"]
+
+
+def test_a_rule_that_claudes_option_would_cut_goes_in_as_settings() -> None:
+    argv = prompted("claude", allowed=["node -e 'f(1)' x", "npm test"]).argv
+    assert argv[-4:-2] == ["--allowedTools", "Bash(npm test:*)"]
+    assert json.loads(argv[-1]) == {"permissions": {"allow": ["Bash(node -e 'f\\(1\\)' x:*)"]}}
+    assert "--settings" not in prompted("claude", allowed=["npm test"]).argv
+    assert "--allowedTools" not in prompted("claude").argv
 
 
 def test_a_rule_of_gemini_ends_before_a_comma() -> None:

@@ -21,6 +21,7 @@ EVALUATORS = [
     "./score.sh 'a, b (c)' \"d\\e\"",
     "./score.sh ')' a,b",
     "python3 -c 'print(1, 2)'",
+    "node -e 'console.log((1) + 2)' | ./score.sh 'x )' y",
     "./score.sh | tail -1",
     './score.sh 2>&1 | ./score.sh "x, y" && ./score.sh',
     "LIMIT=3 ./score.sh",
