@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,14 +41,19 @@ def main() -> None:
         "memory": lambda: memory.measure(beatctl, folder / "memory"),
         "snapshots": lambda: snapshots.measure(beatctl.home, folder / "files", given.files),
     }
+    failed = False
     try:
-        for part in PARTS:
-            if part in parts:
+        for part in (one for one in PARTS if one in parts):
+            try:
                 work[part]()
+            except Exception:
+                traceback.print_exc()
+                failed = True
     finally:
         heading("cleaning up")
         beatctl.close()
         remove_tree(folder)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from beatctl.activities.home import Home
@@ -20,7 +21,9 @@ def measure(beatctl: Beatctl, folder: Path) -> None:
 
     def shims() -> list[int]:
         """Of the agent's own: the parents of what sleeps."""
-        return [_parent(pid) for pid, words in processes_of(beatctl.home).items() if words.startswith("sleep 600")]
+        return [
+            _parent(pid) for pid, words in processes_of(beatctl.home).items() if re.match(r"(.*/)?sleep 600", words)
+        ]
 
     (shim,) = wait_until(shims, "the agent")
     heading("memory while an agent works")
