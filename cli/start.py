@@ -251,6 +251,7 @@ def _launch(
             running = service.ensure(loops, loops.environ)
             status = start_loop(loops, chosen, agent, place, root, running, allow_large=allow_large)
     except KeyboardInterrupt:
+        say("Interrupted: nothing was started, the folder is untouched.")
         return problems.DETACHED
     for line in in_force(status, agent, root):
         say(line)

@@ -105,13 +105,14 @@ def start_loop(
         _write_folder(loops, loop, directory)
         asked_server = True
         service.with_client(running, loops.environ, lambda client: _start_workflow(client, loops, spec))
-    except BaseException:
+    except BaseException as error:
         if asked_server:
             # It may have been accepted all the same, its answer lost.
             with contextlib.suppress(Exception):
                 service.with_client(running, loops.environ, lambda client: _terminate(client, loop))
         _undo(loops, loop, root)
-        say("Nothing was started; the folder is untouched.")
+        if isinstance(error, Exception):
+            say("Nothing was started; the folder is untouched.")
         raise
     return loops.status(loop)
 

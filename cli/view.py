@@ -87,7 +87,10 @@ def doing(loops: Loops, status: Status) -> str:
     try:
         note = json.loads(loops.folder(status.id).now.read_text(encoding="utf-8"))
         what, iteration, since = str(note["what"]), int(note["iteration"]), float(note["since"])
+        over = any(Path(note["folder"]).glob("try-*/result.json"))
     except (OSError, ValueError, KeyError, TypeError):
+        return status.now
+    if over:
         return status.now
     running = f"#{iteration} {what} {in_words(int(max(0.0, time.time() - since)))}"
     return f"{status.now} ({running})" if status.state == "waiting" and status.now else running
