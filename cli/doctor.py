@@ -7,6 +7,7 @@ import shutil
 import sys
 from typing import Any
 
+from beatctl.cli import service
 from beatctl.cli.arguments import Json
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, out_json
@@ -108,9 +109,9 @@ def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
         warnings += found["server_program"]["problems"]
     if found["supervisor"] and found["supervisor"]["error"]:
         warnings.append(found["supervisor"]["error"])
-    unfinished = [loop.id for loop in loops.all() if loop.state != "finished"]
-    if unfinished and found["worker"] is None:
-        warnings.append(f"No worker is running, and these loops wait: {', '.join(unfinished)}. Try: beatctl up -d")
+    waiting = [loop.id for loop in loops.all() if loop.state != "finished" and not service.is_running(loops, loop)]
+    if waiting:
+        warnings.append(f"No worker is running, and these loops wait: {', '.join(waiting)}. Try: beatctl up -d")
     place = loops.home.root if loops.home.root.exists() else loops.home.root.parent
     while not place.exists():
         place = place.parent

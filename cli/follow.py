@@ -115,7 +115,7 @@ class _Teller:
         for row in self._loops.rows(self._loop, after=max(self._rows, default=-1)):
             self._rows[row.iteration] = row
             to_beat = render.parent_score(row, self._rows)
-            say(render.row_line(row, to_beat, colours=self._colours, columns=width()))
+            say(render.row_line(row, to_beat, colours=self._colours, columns=width(sys.stderr, elsewhere=200)))
         self._tell_state(status)
 
     def _tell_state(self, status: Status) -> None:

@@ -154,9 +154,9 @@ def candidates(loops: Sequence[Status], most: int = 8) -> str:
 def _which(loops: Sequence[Status], verb: str, directory: Path) -> str:
     going = [loop for loop in loops if loop.state != "finished"]
     here = in_folder(going, directory)
-    choose = here or going or list(loops)
+    choose = here or going
     if not choose:
-        return f"There is no loop to {verb}."
+        return f"There is no loop to {verb}" + (": all have ended." if loops else ".")
     return f"Which loop? {verb} never guesses: beatctl {verb} {choose[0].id}\n{candidates(choose)}"
 
 

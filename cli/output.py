@@ -58,12 +58,12 @@ def out_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def width(least: int = 60) -> int:
-    """Columns to write in: the terminal's, at least `least`; without a terminal 100."""
+def width(stream: TextIO | None = None, *, elsewhere: int = 100) -> int:
+    """Columns to write in: those of the terminal `stream` (stdout) is, at least 60, else `elsewhere`."""
     try:
-        return max(least, os.get_terminal_size(sys.stdout.fileno()).columns)
+        return max(60, os.get_terminal_size((stream or sys.stdout).fileno()).columns)
     except (OSError, ValueError):
-        return 100
+        return elsewhere
 
 
 def _encodable(text: str, stream: TextIO) -> str:

@@ -130,10 +130,11 @@ def limits_line(limits: dict[str, object], *, strategy: str = "optimize") -> str
 def best_words(status: Status) -> str:
     """`171,204 #187 (-28.4%), baseline 239,107`; for a retry loop which iteration passed."""
     best, baseline = status.best, status.baseline
+    yet = "" if status.state == "finished" else " yet"
     if status.strategy == "retry":
-        return f"passed in #{best.iteration}" if best is not None else "not passed yet"
+        return f"passed in #{best.iteration}" if best is not None else f"not passed{yet}"
     if best is None:
-        return "no score yet"
+        return f"no score{yet}"
     if baseline is None or best.iteration == baseline.iteration:
         return f"{score(best.score)} (the baseline)"
     percent = change(best.score, baseline.score)
@@ -175,6 +176,7 @@ def status_lines(status: Status, *, now: str = "", colours: bool = False, column
         ("folder", status.directory),
         ("limits", limits_line(status.limits, strategy=status.strategy) if status.state != "finished" else ""),
         ("why", visible(status.detail)),
+        ("server", status.connection if status.connection != "embedded" else ""),
         ("web ui", status.ui_url or ""),
     ]
     lines = [f"{head}  {cut(visible(status.goal), max(20, columns - 24))}"]

@@ -37,21 +37,16 @@ def test_the_general_help_starts_with_examples_and_lists_every_command(beatctl: 
 
 
 def test_help_loads_nothing_heavy(environment: dict[str, str], place: Path) -> None:
-    code = "import sys; from beatctl.cli.app import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    def loaded(code: str, *words: str) -> set[str]:
+        line = [sys.executable, "-I", "-c", f"import sys; {code}; print(*sys.modules, file=sys.stderr)", *words]
+        done = subprocess.run(line, cwd=place, env=environment, capture_output=True, text=True, check=True)
+        return set(done.stderr.split())
+
     heavy = {"rich", "pydantic", "temporalio", "asyncio", "subprocess", "sqlite3", "platformdirs", "ssl"}
-    typer = subprocess.run(
-        [sys.executable, "-I", "-c", "import typer, sys; print(*sys.modules, file=sys.stderr)"],
-        **_CAPTURED,
-        cwd=place,
-        env=environment,
-    )
-    allowed = set(typer.stderr.split())
+    allowed = loaded("import typer")
     for words in (["--help"], ["start", "--help"], ["--version"]):
-        done = subprocess.run([sys.executable, "-I", "-c", code, *words], **_CAPTURED, cwd=place, env=environment)
-        assert (set(done.stderr.split()) - allowed) & heavy == set(), words
-
-
-_CAPTURED = {"capture_output": True, "text": True, "check": True}
+        extra = loaded("from beatctl.cli.app import run; run(sys.argv[1:])", *words) - allowed
+        assert extra & heavy == set(), words
 
 
 def test_the_version_is_the_packages(beatctl: Beatctl, place: Path) -> None:

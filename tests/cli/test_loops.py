@@ -131,6 +131,8 @@ def test_looking_creates_nothing(tmp_path: Path) -> None:
 def test_what_must_not_be_guessed_lists_the_candidates(tmp_path: Path) -> None:
     home = tmp_path / "home"
     Ledger(home / "ledger.db").add_loop(loop("live", tmp_path, "running", goal="lower n"), "{}", 1.0)
+    Ledger(home / "ledger.db").add_loop(loop("done", tmp_path), "{}", 2.0)
     with pytest.raises(Usage, match="never guesses: beatctl cancel live") as asked:
         Loops({"BEATCTL_HOME": str(home)}).named(None, "cancel", tmp_path)
     assert "lower n" in asked.value.text
+    assert "done" not in asked.value.text
