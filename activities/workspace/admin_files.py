@@ -247,4 +247,6 @@ def put_back(base: Path, held: Listing, changed: list[bytes], copies: Copies) ->
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(copies.read(entry.content))
                 os.fchmod(file.fileno(), entry.mode)
+            # git tells by the index's own time which of its entries it cannot trust.
+            os.utime(temporary, ns=(entry.signature[2], entry.signature[2]))
         os.rename(temporary, final)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,15 +160,27 @@ class Guard:
 
     def sync_objects(self, areas: list[Area] | None = None, *, children_ran: bool) -> bool:
         """Give new objects their second name; put back those a child removed."""
-        if self._links is None:
-            return False
         mended = False
-        for number, area in enumerate(self._read()[1] if areas is None else areas):
-            for path in area.stores:
-                name = to_text(path).replace("/", "-")
-                source = Path(os.fsdecode(os.path.join(os.fsencode(area.base), path)))
-                mended |= ObjectMirror(source, self._links / str(number) / name).sync(children_ran=children_ran)
+        for mirror in self._mirrors(self._read()[1] if areas is None else areas):
+            mended |= mirror.sync(children_ran=children_ran)
         return mended
+
+    def add_object(self, store: Path, name: str) -> None:
+        """Give one object that was just written to `store` its second name."""
+        areas = self._read()[1]
+        mirrors = [mirror for mirror in self._mirrors(areas) if mirror.source.samefile(store)]
+        for mirror in mirrors:
+            mirror.add(name)
+        if not mirrors:
+            self.sync_objects(areas, children_ran=True)
+
+    def _mirrors(self, areas: list[Area]) -> Iterator[ObjectMirror]:
+        if self._links is None:
+            return
+        for number, area in enumerate(areas):
+            for path in area.stores:
+                source = Path(os.fsdecode(os.path.join(os.fsencode(area.base), path)))
+                yield ObjectMirror(source, self._links / str(number) / to_text(path).replace("/", "-"))
 
     # After a child
 
@@ -186,7 +198,7 @@ class Guard:
         for area in areas:
             now = scan(area.base)
             changed = differing(area.base, area.listing, now, self._copies)
-            changes.append((area, now, self._ours(area, changed)))
+            changes.append((area, now, self._ours(area, now, changed)))
         if any(changed for _, _, changed in changes):
             self._undo(changes, pending, name, done)
             for area in areas:
@@ -197,18 +209,30 @@ class Guard:
             self.sync_objects(areas, children_ran=True)
         return done
 
-    def _ours(self, area: Area, changed: list[bytes]) -> list[bytes]:
-        """The changed paths that are to be put back: not what other work trees of the repository have moved."""
-        changed = [path for path in changed if not any(path == at for at in area.stores)]
-        if area.shared and lstat(area.base / "HEAD") is not None:
-            changed = [path for path in changed if _below(path, _SHARED)]
+    def _ours(self, area: Area, now: Listing, changed: list[bytes]) -> list[bytes]:
+        """The changed paths that are to be put back: not what other work trees of the repository have moved.
+
+        A branch that another work tree has checked out moves with that; it is not deleted there, nor its log cut.
+        """
+        whole = not area.shared or lstat(area.base / "HEAD") is None
         elsewhere = _checked_out_elsewhere(area)
-        if not elsewhere:
-            return changed
         spared = {f"{top}refs/heads/{branch}".encode() for branch in elsewhere for top in ("", "logs/")}
         if _stashed_elsewhere(area, elsewhere):
             spared |= {b"refs/stash", b"logs/refs/stash"}
-        return [path for path in changed if path not in spared]
+
+        def cut(path: bytes) -> bool:
+            entry = area.listing.get(path)
+            if entry is None or entry.kind != "f":
+                return False
+            if not path.startswith(b"logs/"):
+                return path not in now and path.startswith(b"refs/")
+            return not _read(area.base, path).startswith(self._copies.read(entry.content))
+
+        return [
+            path
+            for path in changed
+            if path not in area.stores and (((whole or _below(path, _SHARED)) and path not in spared) or cut(path))
+        ]
 
     def _undo(
         self, changes: list[tuple[Area, Listing, list[bytes]]], pending: AgentCommits, name: str, done: Repaired

@@ -18,6 +18,9 @@ from .files import link_or_copy, lstat, read_json, remove_tree, write_json
 COPY_LIMIT = 512 << 20
 """Bytes of objects that are copied where they cannot be linked; above it they are not protected, and `open` says so."""
 _UNSURE_NS = 1_500_000_000
+_UNSURE_FINE_NS = 25_000_000
+"""How long after a folder's change another one could bear the same time: on file systems that count whole seconds, and
+on those that count the kernel's ticks."""
 _PASSING = (b"tmp_", b".tmp", b".beatctl-")
 
 
@@ -74,6 +77,14 @@ class ObjectMirror:
             write_json(self._times, times)
         return mended
 
+    def add(self, name: str) -> None:
+        """Give one new object its second name, without looking at the others."""
+        copy = self.copy / name[:2]
+        copy.mkdir(parents=True, exist_ok=True)
+        target = os.fsencode(copy / name[2:])
+        if lstat(target) is None:
+            link_or_copy(os.fsencode(self.source / name[:2] / name[2:]), target)
+
     def _folder(
         self, name: bytes, there: bool, known: dict[str, list[int]], times: dict[str, list[int]], children_ran: bool
     ) -> bool:
@@ -93,7 +104,8 @@ class ObjectMirror:
         os.makedirs(source, exist_ok=True)
         mended = _level(source, copy, children_ran)
         at = os.lstat(source)
-        if now - at.st_ctime_ns > _UNSURE_NS:
+        unsure = _UNSURE_FINE_NS if at.st_ctime_ns % 1_000_000_000 else _UNSURE_NS
+        if now - at.st_ctime_ns > unsure:
             times[text] = [at.st_ino, at.st_mtime_ns, at.st_ctime_ns]
         return mended
 

@@ -80,7 +80,9 @@ class Folders:
 
     def save(self, place: Path) -> None:
         known = {to_text(path): value for path, value in self.known.items()}
-        write_json(place / "folders.json", {"known": known, "ignored": sorted(map(to_text, self.ignored))})
+        value = {"known": known, "ignored": sorted(map(to_text, self.ignored))}
+        if read_json(place / "folders.json") != value:  # seldom: a read is cheaper than a write
+            write_json(place / "folders.json", value)
 
     @classmethod
     def read(cls, place: Path) -> Folders:

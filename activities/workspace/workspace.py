@@ -199,7 +199,7 @@ class Workspace:
             message = with_trailers(commit.message, trailers)
             new = self._private.write_commit(commit.tree, commit.parents, message)
             self._refs.write(name, new)
-            self._guarding.sync_objects()
+            self._guarding.add_object(self._private.objects, new)
             if self._state.known.commit == old:
                 self._state.known.commit = new
             if self._state.baseline == old:
@@ -311,7 +311,10 @@ class Workspace:
         message = with_trailers(message, {"Beatctl-Manifest": manifest})
         commit = self._private.write_commit(tree, [parent], message)
         self._refs.write(name, commit)
-        self._guarding.sync_objects()
+        if tree == self._state.known.tree:
+            self._guarding.add_object(self._private.objects, commit)
+        else:
+            self._guarding.sync_objects()
         return Known(commit, tree, manifest)
 
     def _settle(self, known: Known, look: _Look) -> None:
