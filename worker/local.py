@@ -90,11 +90,12 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
     shared = chosen(environ)
     folder = RunFolder(home.root, shared.label if shared else EMBEDDED)
     folder.shut_down.unlink(missing_ok=True)
-    began = time.time()
     found = _running(folder, folder.read_state())
     while not (found and found.ready):
+        began = time.time()
         if not folder.is_held():
             line = _supervisor_line(home, shared, environ, say)
+            began = time.time()  # fetching or building the server's program may have taken minutes
             _start_in_background(folder.create(), line, environ)
         found = _wait_until_ready(folder, began, say)
     if found.version != __version__:
@@ -167,8 +168,8 @@ def _start_in_background(folder: RunFolder, line: list[str], environ: Mapping[st
             stderr=log,
             start_new_session=True,
         )
-    # Until it has the lock, or has ended since another has it.
-    wait_until(lambda: process.poll() is not None or bool(folder.read_state()), READY_S)
+    # Until it has the lock, or has ended since another has it: left to itself, it might take over after a `down`.
+    wait_until(lambda: process.poll() is not None or folder.read_state().get("pid") == process.pid, READY_S)
     if process.returncode:
         raise NotRunning(_error(folder) or f"The background supervisor ended at once. See {folder.supervisor_log}")
     process.returncode = 0  # it outlives this command: nothing to warn about when the object goes

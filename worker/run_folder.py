@@ -134,22 +134,26 @@ class RunFolder:
             os.close(descriptor)
         return False
 
-    def hold(self, seconds: float = 2.0) -> int | None:
-        """Take the supervisor's lock for the life of this process; None when another has it.
+    def hold(self) -> int | None:
+        """Take the supervisor's lock for the life of this process; None when another supervisor has it.
 
-        Tries for a moment: who merely looks (`is_held`) has it for an instant.
+        It never waits for another one's end: it would come to life just when the user has said `down`.
         """
         descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        end = time.monotonic() + seconds
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return descriptor
             except BlockingIOError:
-                if time.monotonic() > end:
-                    os.close(descriptor)
-                    return None
-                time.sleep(0.02)
+                pass
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            # Shared it could be had: somebody merely looks (`is_held`), for an instant.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            time.sleep(0.001)
 
     def read_state(self) -> dict[str, Any]:
         """The living supervisor's state; empty when none lives or it has not written yet."""

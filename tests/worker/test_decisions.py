@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,11 +98,18 @@ def test_the_lock_tells_who_lives_whatever_the_files_say(place: Path) -> None:
     held = folder.hold()
     assert held is not None
     assert folder.is_held()
-    assert folder.hold(seconds=0.05) is None
+    assert folder.hold() is None
     write_json(folder.state, {"pid": os.getpid(), "pid_start": process_start(os.getpid())})
     assert folder.read_state()
     os.close(held)
     assert not folder.is_held()
+    # Who only looks keeps nobody from taking it.
+    looking = os.open(folder.lock, os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.05, os.close, [looking]).start()
+    held = folder.hold()
+    assert held is not None
+    os.close(held)
     assert folder.read_state() == {}
     folder.state.write_text("[1, 2")
     assert folder.read_state() == {}
