@@ -33,6 +33,7 @@ from beatctl.activities.processes import (
 )
 
 HEARTBEAT_S = 1.0
+_NOTE_BYTES = 1024
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ async def run_child(
     what lost try k left in the workspace. Raises CancelledError once the whole process tree is gone, when the loop was
     cancelled; a worker that stops leaves the child running and raises a retryable error.
     """
-    async with _beating(run):
+    async with _beating():
         current = await asyncio.to_thread(latest_try, run)
         lost = 0
         adopted = False
@@ -113,14 +114,16 @@ async def _or_end(work: Coroutine[Any, Any, T], current: Try) -> T:
 
 
 @contextlib.asynccontextmanager
-async def _beating(run: Path) -> AsyncIterator[None]:
-    """Heartbeats for as long as the block runs. The first names the folder, which is all that recovery needs."""
-    activity.heartbeat(str(run))
+async def _beating() -> AsyncIterator[None]:
+    """Heartbeats for as long as the block runs, none for what is over within a second.
+
+    They carry no details: all that recovery needs is on disk, and the server keeps but few of them.
+    """
 
     async def beat() -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            activity.heartbeat(str(run))
+            activity.heartbeat()
 
     task = asyncio.create_task(beat())
     try:
@@ -142,18 +145,23 @@ class Doing:
 
 
 def tell(place: Path, what: str, iteration: int, run: Path) -> None:
-    """Note what is about to run, for whoever looks. Never in the way of the run itself."""
+    """Note what is about to run, for whoever looks. Never in the way of the run itself.
+
+    Written in place, over the note before: a rename would cost more than all else here, and a torn note is none.
+    """
     text = json.dumps({"what": what, "iteration": iteration, "since": time.time(), "folder": str(run)})
     with contextlib.suppress(OSError):
-        temporary = place.with_name(f".{place.name}.{os.getpid()}")
-        temporary.write_text(text)
-        temporary.replace(place)
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.pwrite(handle, text.ljust(_NOTE_BYTES).encode() + b"\n", 0)
+        finally:
+            os.close(handle)
 
 
 def told(place: Path) -> Doing | None:
     """What was last noted, or None."""
     try:
-        found = json.loads(place.read_text())
+        found = json.loads(place.read_bytes().partition(b"\n")[0])
         return Doing(str(found["what"]), int(found["iteration"]), float(found["since"]), str(found["folder"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -37,7 +37,7 @@ class CloseInput(BaseModel):
     """What the work tree is to hold; edits of the user's, made while no child ran, are left alone all the same."""
 
 
-def conclude_iteration(home: Home, given: ConcludeInput) -> str | None:
+def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str | None:
     """Undo what the evaluator left, label the snapshot, and write the row with the status it leads to.
 
     Returns the snapshot's commit, which the label has changed.
@@ -53,7 +53,7 @@ def conclude_iteration(home: Home, given: ConcludeInput) -> str | None:
                 status = status.model_copy(
                     update={"baseline": _relabelled(status.baseline, row), "best": _relabelled(status.best, row)}
                 )
-        Ledger(home.ledger).write(status, row)
+        ledger.write(status, row)
         return row.snapshot
 
 
@@ -72,12 +72,12 @@ def _trailers(row: Row) -> dict[str, str]:
     return trailers
 
 
-def publish_status(home: Home, status: Status) -> None:
+def publish_status(ledger: Ledger, status: Status) -> None:
     """Make a loop's status readable without the server."""
-    Ledger(home.ledger).write(status)
+    ledger.write(status)
 
 
-def close_workspace(home: Home, given: CloseInput) -> Status:
+def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
     """End a loop's hold on its folder. Whatever fails here is told in the status, and nothing is removed then."""
     loop = home.loop(given.status.id)
     status, rows = given.status, [given.row] if given.row is not None else []
@@ -93,7 +93,7 @@ def close_workspace(home: Home, given: CloseInput) -> Status:
     except (WorkspaceProblem, OSError) as error:
         words = f"{status.detail} The work tree could not be put back: {error}. Try: beatctl undo {status.id}"
         status = status.model_copy(update={"detail": words.strip()})
-    Ledger(home.ledger).write(status, *rows)
+    ledger.write(status, *rows)
     loop.environment.unlink(missing_ok=True)
     loop.now.unlink(missing_ok=True)
     release(home, Path(status.worktree), status.id)

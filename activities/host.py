@@ -10,7 +10,7 @@ from temporalio import activity
 from beatctl.activities import conclude, run_agent, run_evaluator, snapshot_workspace
 from beatctl.activities.conclude import CloseInput, ConcludeInput
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Status
+from beatctl.activities.ledger import Ledger, Status
 from beatctl.activities.processes import Spawner
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
@@ -22,6 +22,7 @@ class Activities:
 
     def __init__(self, home: Home, spawner: Spawner) -> None:
         self._home = home
+        self._ledger = Ledger(home.ledger)
         self._spawner = spawner
 
     def all(self) -> list[Callable[..., Any]]:
@@ -40,7 +41,7 @@ class Activities:
     @activity.defn
     async def run_agent(self, given: RunAgentInput) -> AgentResult:
         with snapshot_workspace.told_as_problem():
-            return await run_agent.run_agent(self._home, self._spawner, given)
+            return await run_agent.run_agent(self._home, self._ledger, self._spawner, given)
 
     @activity.defn
     async def run_evaluator(self, given: RunEvaluatorInput) -> EvaluatorResult:
@@ -65,12 +66,12 @@ class Activities:
 
     @activity.defn(no_thread_cancel_exception=True)
     def conclude_iteration(self, given: ConcludeInput) -> str | None:
-        return conclude.conclude_iteration(self._home, given)
+        return conclude.conclude_iteration(self._home, self._ledger, given)
 
     @activity.defn(no_thread_cancel_exception=True)
     def publish_status(self, status: Status) -> None:
-        conclude.publish_status(self._home, status)
+        conclude.publish_status(self._ledger, status)
 
     @activity.defn(no_thread_cancel_exception=True)
     def close_workspace(self, given: CloseInput) -> Status:
-        return conclude.close_workspace(self._home, given)
+        return conclude.close_workspace(self._home, self._ledger, given)

@@ -134,8 +134,7 @@ class Ledger:
         self._path = path
         self._local = threading.local()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -144,6 +143,11 @@ class Ledger:
             connection.execute("pragma synchronous=normal")
             connection.executescript(_SCHEMA)
             self._local.connection = connection
+        return connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection()
         connection.execute("begin immediate")
         try:
             yield connection
@@ -180,33 +184,27 @@ class Ledger:
             )
 
     def status(self, loop: str) -> Status | None:
-        with self._transaction() as db:
-            found = db.execute("select status from loops where loop = ?", (loop,)).fetchone()
+        found = self._connection().execute("select status from loops where loop = ?", (loop,)).fetchone()
         return Status.model_validate_json(found[0]) if found else None
 
     def spec(self, loop: str) -> str | None:
         """The loop's specification, as the JSON it was started with."""
-        with self._transaction() as db:
-            found = db.execute("select spec from loops where loop = ?", (loop,)).fetchone()
+        found = self._connection().execute("select spec from loops where loop = ?", (loop,)).fetchone()
         return str(found[0]) if found else None
 
     def statuses(self) -> list[Status]:
         """Every loop, newest first."""
-        with self._transaction() as db:
-            found = db.execute("select status from loops order by started desc").fetchall()
+        found = self._connection().execute("select status from loops order by started desc").fetchall()
         return [Status.model_validate_json(text) for (text,) in found]
 
     def row(self, loop: str, iteration: int) -> Row | None:
-        with self._transaction() as db:
-            found = db.execute("select row from rows where loop = ? and iteration = ?", (loop, iteration)).fetchone()
+        words = "select row from rows where loop = ? and iteration = ?"
+        found = self._connection().execute(words, (loop, iteration)).fetchone()
         return Row.model_validate_json(found[0]) if found else None
 
     def rows(self, loop: str, *, after: int = -1, newest_first: bool = False, limit: int = -1) -> list[Row]:
         """A loop's rows with `iteration > after`, oldest first unless told otherwise."""
         order = "desc" if newest_first else "asc"
-        with self._transaction() as db:
-            found = db.execute(
-                f"select row from rows where loop = ? and iteration > ? order by iteration {order} limit ?",
-                (loop, after, limit),
-            ).fetchall()
+        words = f"select row from rows where loop = ? and iteration > ? order by iteration {order} limit ?"
+        found = self._connection().execute(words, (loop, after, limit)).fetchall()
         return [Row.model_validate_json(text) for (text,) in found]

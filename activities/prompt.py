@@ -14,6 +14,8 @@ LEDGER_BUDGET = 12_000
 """Characters of the prompt given to the experiments tried."""
 OUTPUT_BUDGET = 4_000
 """Characters of the prompt given to the end of the last evaluator output."""
+MOST_EXPERIMENTS = 150
+"""Lines about experiments at most, so that a long night's prompts cost what a short one's do."""
 _SUMMARY = 160
 
 
@@ -92,11 +94,11 @@ def _rules(task: Task, standing: Standing) -> str:
 def _experiments(rows: Sequence[Row]) -> str:
     lines: list[str] = []
     used = 0
-    for position, row in enumerate(rows):
+    for row in rows:
         line = experiment_line(row)
         used += len(line) + 1
-        if used > LEDGER_BUDGET:
-            lines.append(f"… and {len(rows) - position} older ones.")
+        if used > LEDGER_BUDGET or len(lines) == MOST_EXPERIMENTS:
+            lines.append(f"… and {row.iteration} older ones.")
             break
         lines.append(line)
     return "\n".join(lines)

@@ -14,12 +14,11 @@ from beatctl.activities.child import Finished, run_child, tell
 from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import CommandSpec, Spawner
-from beatctl.activities.prompt import LEDGER_BUDGET, Standing, Task, compose, last_evaluator_output
+from beatctl.activities.prompt import MOST_EXPERIMENTS, Standing, Task, compose, last_evaluator_output
 from beatctl.activities.workspace import Workspace
 
 _PROMPT = "prompt.md"
 _LAST_MESSAGE = "last-message.txt"
-_SHORTEST_LINE = 12
 
 
 class RunAgentInput(BaseModel):
@@ -31,6 +30,7 @@ class RunAgentInput(BaseModel):
     agent: AgentSpec
     timeout_s: float
     directory: str
+    worktree: str
     standing: Standing
 
 
@@ -58,7 +58,7 @@ class _Edited(Exception):
         self.paths = paths
 
 
-async def run_agent(home: Home, spawner: Spawner, given: RunAgentInput) -> AgentResult:
+async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgentInput) -> AgentResult:
     """Run the agent to its end: start it, or adopt or read what an earlier attempt started."""
     loop = home.loop(given.loop)
     run = loop.iteration(given.standing.iteration) / given.run
@@ -69,11 +69,12 @@ async def run_agent(home: Home, spawner: Spawner, given: RunAgentInput) -> Agent
         edits = await asyncio.to_thread(workspace.edits)
         if edits:
             raise _Edited(edits)
-        prompt = await asyncio.to_thread(_prompt, home, given)
+        prompt = await asyncio.to_thread(_prompt, home, ledger, given)
         run.mkdir(parents=True, exist_ok=True)
         prompt_file = run / _PROMPT
         prompt_file.write_text(prompt, errors="surrogateescape")
-        prompted = agents.command_line(given.agent, prompt, prompt_file, last_message_file=last_message)
+        root = Path(given.worktree) if given.worktree != given.directory else None
+        prompted = agents.command_line(given.agent, prompt, prompt_file, last_message_file=last_message, root=root)
         step = f" step {given.standing.step}" if given.run != "agent" else ""
         tell(loop.now, f"{given.agent.name}{step}", given.standing.iteration, run)
         return CommandSpec(
@@ -106,13 +107,12 @@ def restore_known(loop: LoopFolder, keep: str) -> None:
     workspace.restore(workspace.known, keep=keep)
 
 
-def _prompt(home: Home, given: RunAgentInput) -> str:
+def _prompt(home: Home, ledger: Ledger, given: RunAgentInput) -> str:
     loop = home.loop(given.loop)
     task = Task.model_validate_json(loop.task.read_bytes())
     if task.memory == "none":
         return compose(task, given.standing, [], "")
-    most = LEDGER_BUDGET // _SHORTEST_LINE
-    rows = Ledger(home.ledger).rows(given.loop, after=0, newest_first=True, limit=most)
+    rows = ledger.rows(given.loop, after=0, newest_first=True, limit=MOST_EXPERIMENTS + 1)
     output = last_evaluator_output(loop.iteration(given.standing.iteration - 1))
     return compose(task, given.standing, rows, output)
 

@@ -90,6 +90,7 @@ class Calls:
                     agent=agent,
                     timeout_s=timeout_s,
                     directory=self._spec.directory,
+                    worktree=self._spec.worktree,
                     standing=standing,
                 ),
                 start_to_close_timeout=_limit(timeout_s),

@@ -60,8 +60,12 @@ class Guarding:
         """How commits are held: in the repository they were made in."""
         if not name:
             return refs.write
-        repository = find_repository(self._folder(name))
-        return refs.elsewhere(repository.common_dir).write if repository else refs.write
+
+        def write(end: str, commit: str) -> str:
+            repository = find_repository(self._folder(name))
+            return (refs.elsewhere(repository.common_dir) if repository else refs).write(end, commit)
+
+        return write
 
     def take_in(self, names: list[str]) -> None:
         for name in names:

@@ -60,53 +60,43 @@ class ObjectMirror:
         """Give new object files a second name. Whatever a child removed gets its first name back (True then);
         what the user removed while no child ran is let go.
         """
-        known = read_json(self._times) or {}
-        times: dict[str, list[int]] = {}
-        mended = False
-        source, copy = os.fsencode(self.source), os.fsencode(self.copy)
-        os.makedirs(copy, exist_ok=True)
-        here = lstat(source)
-        if here is None:
+        known: dict[str, list[int]] = read_json(self._times) or {}
+        source = os.fspath(self.source)
+        try:
+            names = {entry.name for entry in os.scandir(source) if entry.is_dir(follow_symlinks=False)}
+        except FileNotFoundError:
             if not children_ran:
                 return False
             os.makedirs(source)
-        top = _folders(source)
-        for name in sorted((top | _folders(copy)) - {b"info"}):  # guarded by content
-            mended |= self._folder(name, name in top, known, times, children_ran)
+            names = set()
+        times: dict[str, list[int]] = {}
+        mended = False
+        for name in sorted((names | known.keys()) - {"info"}):  # what is in info is guarded by content
+            try:
+                at = os.lstat(f"{source}/{name}") if name in names else None
+            except FileNotFoundError:
+                at = None
+            before = known.get(name)
+            if at is not None and before == [at.st_ino, at.st_mtime_ns, at.st_ctime_ns]:
+                times[name] = before
+            elif at is not None or children_ran:
+                mended |= self._folder(name, children_ran, times)
+            else:
+                remove_tree(os.fsencode(self.copy / name))
         if times != known:
             write_json(self._times, times)
         return mended
 
-    def add(self, name: str) -> None:
-        """Give one new object its second name, without looking at the others."""
-        copy = self.copy / name[:2]
-        copy.mkdir(parents=True, exist_ok=True)
-        target = os.fsencode(copy / name[2:])
-        if lstat(target) is None:
-            link_or_copy(os.fsencode(self.source / name[:2] / name[2:]), target)
-
-    def _folder(
-        self, name: bytes, there: bool, known: dict[str, list[int]], times: dict[str, list[int]], children_ran: bool
-    ) -> bool:
-        source, copy = os.path.join(os.fsencode(self.source), name), os.path.join(os.fsencode(self.copy), name)
-        at = lstat(source) if there else None
-        text = name.decode("ascii", "backslashreplace")
-        if at is not None:
-            time_of = [at.st_ino, at.st_mtime_ns, at.st_ctime_ns]
-            if known.get(text) == time_of:
-                times[text] = time_of
-                return False
-        elif not children_ran:
-            remove_tree(copy)
-            return False
+    def _folder(self, name: str, children_ran: bool, times: dict[str, list[int]]) -> bool:
+        """Make one folder of objects the same on both sides, and note the time it had then."""
+        source, copy = os.fsencode(self.source / name), os.fsencode(self.copy / name)
         now = time.time_ns()
         os.makedirs(copy, exist_ok=True)
         os.makedirs(source, exist_ok=True)
         mended = _level(source, copy, children_ran)
         at = os.lstat(source)
-        unsure = _UNSURE_FINE_NS if at.st_ctime_ns % 1_000_000_000 else _UNSURE_NS
-        if now - at.st_ctime_ns > unsure:
-            times[text] = [at.st_ino, at.st_mtime_ns, at.st_ctime_ns]
+        settled = now - at.st_ctime_ns > _UNSURE_NS
+        times[name] = [at.st_ino, at.st_mtime_ns, at.st_ctime_ns] if settled else []
         return mended
 
 
@@ -147,14 +137,6 @@ def _level(source: bytes, copy: bytes, children_ran: bool) -> bool:
             link_or_copy(target, path)
             mended = True
     return mended
-
-
-def _folders(path: bytes) -> set[bytes]:
-    try:
-        with os.scandir(path) as entries:
-            return {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
-    except FileNotFoundError:
-        return set()
 
 
 def _damaged(path: bytes) -> bool:

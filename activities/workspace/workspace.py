@@ -59,6 +59,8 @@ class _Look:
     """A scan, and the manifest as the private index has it."""
 
     scan: Scan
+    folders: Folders
+    """The folders as they are on disk."""
     manifest: Manifest
     tree: str
     """The tree of the private index before anything new is recorded."""
@@ -263,7 +265,7 @@ class Workspace:
             if recovered:
                 manifest, tree = self._recovered(manifest, folders)
         found = Scanner(self._private).scan(folders, manifest.folders, manifest.repositories, state.hot)
-        return _Look(found, manifest, tree, recovered)
+        return _Look(found, folders, manifest, tree, recovered)
 
     def _recovered(self, manifest: Manifest, folders: Folders) -> tuple[Manifest, str]:
         """The private index went ahead of the state on disk: take its tree, and every mode from the files."""
@@ -324,7 +326,8 @@ class Workspace:
             if look.scan.folders.known.get(path, [None])[0] == mode:
                 os.chmod(os.path.join(os.fsencode(self.root), path), mode)
         state.guards = self._guards(known)
-        look.scan.folders.save(self._place)
+        if look.scan.folders != look.folders:
+            look.scan.folders.save(self._place)
         state.known = known
         state.index = index_signature(self._place)
         state.save(self._place)
