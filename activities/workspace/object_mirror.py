@@ -87,6 +87,14 @@ class ObjectMirror:
             write_json(self._times, times)
         return mended
 
+    def add(self, name: str) -> None:
+        """Give one new object its second name, without looking at the others."""
+        copy = self.copy / name[:2]
+        copy.mkdir(parents=True, exist_ok=True)
+        target = os.fsencode(copy / name[2:])
+        if lstat(target) is None:
+            link_or_copy(os.fsencode(self.source / name[:2] / name[2:]), target)
+
     def _folder(self, name: str, children_ran: bool, times: dict[str, list[int]]) -> bool:
         """Make one folder of objects the same on both sides, and note the time it had then."""
         source, copy = os.fsencode(self.source / name), os.fsencode(self.copy / name)
@@ -95,7 +103,8 @@ class ObjectMirror:
         os.makedirs(source, exist_ok=True)
         mended = _level(source, copy, children_ran)
         at = os.lstat(source)
-        settled = now - at.st_ctime_ns > _UNSURE_NS
+        unsure = _UNSURE_FINE_NS if at.st_ctime_ns % 1_000_000_000 else _UNSURE_NS
+        settled = now - at.st_ctime_ns > unsure
         times[name] = [at.st_ino, at.st_mtime_ns, at.st_ctime_ns] if settled else []
         return mended
 

@@ -80,9 +80,7 @@ class Folders:
 
     def save(self, place: Path) -> None:
         known = {to_text(path): value for path, value in self.known.items()}
-        value = {"known": known, "ignored": sorted(map(to_text, self.ignored))}
-        if read_json(place / "folders.json") != value:  # seldom: a read is cheaper than a write
-            write_json(place / "folders.json", value)
+        write_json(place / "folders.json", {"known": known, "ignored": sorted(map(to_text, self.ignored))})
 
     @classmethod
     def read(cls, place: Path) -> Folders:
