@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SUMMARY_BYTES = 200
 _KEYWORD_CHARACTERS = 255
 _TERMINATE_LIMIT = timedelta(seconds=3)
+_TASK_LIMIT = timedelta(seconds=5)
 
 
 def make_spec(
@@ -153,6 +154,8 @@ async def _start_workflow(client: Client, loops: Loops, spec: LoopSpec) -> None:
         LoopInput(spec=spec),
         id=service.workflow_id(spec.id),
         task_queue=task_queue(loops.home),
+        # How long the server waits for a worker that was killed while it decided what comes next.
+        task_timeout=_TASK_LIMIT,
         static_summary=_summary(spec.goal),
         memo={"goal": spec.goal[:1000], "directory": spec.directory},
         search_attributes=TypedSearchAttributes(

@@ -9,7 +9,7 @@ from beatctl.workflows.state import LoopState
 
 def details(spec: LoopSpec, state: LoopState) -> str:
     """Goal, iteration, best, and what the loop is doing."""
-    limit = f"/{state.limits.max_iterations}" if state.limits.max_iterations else ""
+    limit = f" of {state.limits.max_iterations}" if state.limits.max_iterations else ""
     lines = [f"### {_escaped(spec.goal)}", "", f"**{_state(state)}**", ""]
     lines.append(f"- iteration: {state.iteration}{limit}, failures in a row: {state.failures}")
     if spec.strategy == "optimize":

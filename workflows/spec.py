@@ -57,5 +57,5 @@ class LoopSpec(BaseModel):
     """Take huge untracked content into snapshots all the same."""
     ui_url: str | None = None
     connection: str = "embedded"
-    continue_as_new_events: int = 2000
+    continue_as_new_events: int = 1000
     """History length from which a run hands over to the next of the chain; tests lower it."""
