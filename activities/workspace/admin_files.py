@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import Signature, lstat, remove_tree, signature, temporary_name, to_bytes, to_text, write_whole
+from .files import Signature, is_in_use, lstat, remove_tree, signature, temporary_name, to_bytes, to_text, write_whole
 
 _UNSURE_NS = 2_000_000_000
 _STORES = (b"objects", b"lfs", b"annex")
@@ -46,10 +46,6 @@ def listing_to_json(listing: Listing) -> dict[str, Any]:
 
 def listing_from_json(data: dict[str, Any]) -> Listing:
     return {to_bytes(path): Entry(*value) for path, value in data.items()}
-
-
-def is_lock(path: bytes) -> bool:
-    return path.endswith(b".lock")
 
 
 def scan(base: Path) -> Listing:
@@ -83,7 +79,7 @@ def _scan(base: bytes, folder: bytes, found: Listing, now: int) -> None:
     for entry in entries:
         name = entry.name
         path = folder + b"/" + name if folder else name
-        if name.startswith((b"fsmonitor--daemon", b".beatctl-")):
+        if name.startswith(b"fsmonitor--daemon") or is_in_use(name):
             continue
         try:
             at = entry.stat(follow_symlinks=False)
@@ -163,16 +159,13 @@ class Copies:
 
 
 def differing(base: Path, held: Listing, now: Listing, copies: Copies) -> list[bytes]:
-    """Paths that are not as they were: added, gone, or other in kind, mode or content. Lock files are left out where
-    they were there before."""
+    """Paths that are not as they were: added, gone, or other in kind, mode or content."""
     found = []
     for path in held.keys() | now.keys():
         old, new = held.get(path), now.get(path)
-        if old is None or new is None:
-            if new is None and is_lock(path):
-                continue
-            found.append(path)
-        elif (old.kind, old.mode) != (new.kind, new.mode):
+        if old is not None and path.endswith(b".lock"):
+            continue  # the user's own, held or left behind when it was listed: neither put back nor removed
+        if old is None or new is None or (old.kind, old.mode) != (new.kind, new.mode):
             found.append(path)
         elif old.kind == "l":
             if old.content != new.content:

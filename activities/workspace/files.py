@@ -10,6 +10,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import shutil
 import stat
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 _counter = itertools.count()
+_TEMPORARY = re.compile(rb"\.beatctl-(\d+)-\d+-\d+")
 Signature = list[int]
 """A file's inode, size, times of change and mode: differs when the file changed."""
 
@@ -102,6 +104,26 @@ def temporary_name(path: bytes) -> bytes:
     folder, _, _ = path.rpartition(b"/")
     name = b".beatctl-%d-%d-%d" % (os.getpid(), next(_counter), time.monotonic_ns())
     return folder + b"/" + name if folder else name
+
+
+def is_in_use(name: bytes) -> bool:
+    """Whether a name is one of `temporary_name` that a process which still runs may be about to rename."""
+    found = _TEMPORARY.fullmatch(name)
+    if found is None:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's
+    return True
+
+
+def is_left_behind(path: bytes) -> bool:
+    """Whether a path is a temporary file of an operation that was killed."""
+    name = path.rpartition(b"/")[2]
+    return _TEMPORARY.fullmatch(name) is not None and not is_in_use(name)
 
 
 def link_or_copy(source: bytes, target: bytes) -> None:

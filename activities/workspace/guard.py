@@ -20,7 +20,6 @@ from .admin_files import (
     Listing,
     adopt,
     differing,
-    is_lock,
     listing_from_json,
     listing_to_json,
     put_back,
@@ -145,7 +144,7 @@ class Guard:
         for base, shared in bases:
             before = next((area for area in old if area.base == base), None)
             held = before.listing if before else {}
-            now = {path: entry for path, entry in scan(base).items() if not is_lock(path)}
+            now = scan(base)
             changed = differing(base, held, now, self._copies)
             if before is not None and not changed and same_signatures(held, now):
                 areas.append(before)
@@ -192,6 +191,11 @@ class Guard:
         self._put_back_dotgit(data["dotgit"], areas, done)
         if not areas:
             return done
+        if self._links is None and any(not (area.base / "objects").is_dir() for area in areas if area.stores):
+            raise WorkspaceProblem(
+                f"The objects of {self.dotgit} are gone, and could not be copied before. Clone the repository again, "
+                "put its .git there, then beatctl resume: your files, HEAD, index and refs are kept."
+            )
         if self.sync_objects(areas, children_ran=True):
             done.what.append("objects")
         changes = []

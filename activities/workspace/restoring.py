@@ -43,14 +43,13 @@ class Restorer:
         return os.path.join(self._root, path) if path else self._root
 
     def run(self, write: dict[bytes, Recorded], remove: Iterable[bytes]) -> None:
-        """Write and remove files, then make the folders and all modes those of the target."""
+        """Write and remove files and folders. What is left is `finish`, once the files have been looked at."""
         for path in remove:
             if path not in write:
                 self._remove(path)
         self._remove_folders()
         self._make_folders(write)
         self._write(write)
-        self._set_folder_modes()
 
     def set_mode(self, path: bytes, mode: int) -> None:
         at = lstat(self._absolute(path)) if self._reachable(path) else None
@@ -113,8 +112,8 @@ class Restorer:
             self._forced(path, lambda at=path: os.mkdir(self._absolute(at), 0o700))  # type: ignore[misc]
             self._opened.add(path)
 
-    def _set_folder_modes(self) -> None:
-        """Deepest first, so that a folder that forbids writing is closed after what is in it."""
+    def finish(self) -> None:
+        """Give every folder its mode, the deepest first: one that forbids access closes after what is in it."""
         for path in sorted(self._target.folders, reverse=True):
             if self._current.get(path) == self._target.folders[path] and path not in self._opened:
                 continue

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .files import Signature, lstat, parents, signature, to_bytes
+from .files import Signature, is_left_behind, lstat, parents, signature, to_bytes
 from .git import split
 from .private_git import PrivateGit
 from .state import Folders
@@ -55,25 +55,36 @@ class Scanner:
     ) -> Scan:
         """Compare the work tree with the private index, and its folders with the known ones (`modes`)."""
         found = Scan(repositories=set(repositories))
-        exclude = f"--exclude-from={self._private.rules}"
-        differing = self._git.start("diff-files", "-z", "--raw")
-        others = self._git.start("ls-files", "-o", "-z", exclude)
-        candidates = self._known_folders(folders, found)
-        out, new = differing.result(), others.result()
-        if found.opened:  # now that they can be read, look again
-            out = self._git.run("diff-files", "-z", "--raw")
-            new = self._git.run("ls-files", "-o", "-z", exclude)
-        records = split(out)
-        for what, path in zip(records[::2], records[1::2], strict=True):
-            mode, _, blob, _, _ = what[1:].split(b" ")
-            found.dirty[path] = (mode, blob.decode())
-        found.added = self._inside_repositories(split(new), found)
-        self._hot(hot, found)
-        self._new_folders(candidates, found)
+        while True:
+            opened = len(found.opened)
+            self._once(folders, hot, found)
+            if len(found.opened) == opened:
+                break  # else folders can be read now that could not be, so look again
         found.folders.known = dict(sorted(found.folders.known.items()))
         now = {path: mode for path, (mode, _) in found.folders.known.items()}
         found.folders_changed = now != modes or found.repositories != set(repositories)
         return found
+
+    def _once(self, folders: Folders, hot: dict[str, Signature], found: Scan) -> None:
+        exclude = f"--exclude-from={self._private.rules}"
+        differing = self._git.start("diff-files", "-z", "--raw")
+        others = self._git.start("ls-files", "-o", "-z", exclude)
+        found.folders = Folders()
+        candidates = self._known_folders(folders, found)
+        records, new = split(differing.result()), split(others.result())
+        for what, path in zip(records[::2], records[1::2], strict=True):
+            mode, _, blob, _, _ = what[1:].split(b" ")
+            found.dirty[path] = (mode, blob.decode())
+        found.added = [path for path in self._inside_repositories(new, found) if not self._swept(path)]
+        self._hot(hot, found)
+        self._new_folders(candidates, found)
+
+    def _swept(self, path: bytes) -> bool:
+        """Remove what a restore that was killed left of a file it was about to rename."""
+        if not is_left_behind(path):
+            return False
+        os.unlink(self._absolute(path))
+        return True
 
     def _absolute(self, path: bytes) -> bytes:
         return os.path.join(self._root, path) if path else self._root
@@ -89,18 +100,19 @@ class Scanner:
             at = lstat(self._absolute(path))
             if at is None or not stat.S_ISDIR(at.st_mode):
                 continue
-            mode = stat.S_IMODE(at.st_mode)
-            known[path] = [mode, at.st_ctime_ns]
-            if mode & 0o700 != 0o700 and os.geteuid() != 0:
-                self._open(path, mode, found)
+            self._note(path, at, found)
             if at.st_ctime_ns != changed:
                 candidates |= self._read(path, at.st_ctime_ns, found)
         found.repositories &= known.keys()
         return candidates
 
-    def _open(self, path: bytes, mode: int, found: Scan) -> None:
-        os.chmod(self._absolute(path), mode | 0o700)
-        found.opened[path] = mode
+    def _note(self, path: bytes, at: os.stat_result, found: Scan) -> None:
+        """Take in a folder; one whose permissions are in the way gets others for as long as the operation lasts."""
+        mode = stat.S_IMODE(at.st_mode)
+        if mode & 0o700 != 0o700 and os.geteuid() != 0:
+            found.opened[path] = mode
+            os.chmod(self._absolute(path), mode | 0o700)
+        found.folders.known[path] = [found.opened.get(path, mode), at.st_ctime_ns]
 
     def _read(self, path: bytes, changed: int, found: Scan) -> set[bytes]:
         """Read one folder: the folders in it that are not known, and whether it holds a `.git`."""
@@ -175,10 +187,7 @@ class Scanner:
                 at = lstat(self._absolute(path))
                 if at is None or not stat.S_ISDIR(at.st_mode):
                     continue
-                mode = stat.S_IMODE(at.st_mode)
-                known[path] = [mode, at.st_ctime_ns]
-                if mode & 0o700 != 0o700 and os.geteuid() != 0:
-                    self._open(path, mode, found)
+                self._note(path, at, found)
                 candidates |= self._read(path, at.st_ctime_ns, found)
             candidates -= known.keys()
             waiting = self._not_ignored(candidates)

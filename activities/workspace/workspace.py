@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -31,6 +32,7 @@ from .restoring import Restorer, keep_aside
 from .scan import Scan, Scanner
 from .state import Folders, Known, Named, State, index_signature
 
+T = TypeVar("T")
 SHOWN_PATHS = 20
 KEPT_FILE = 1 << 20
 KEPT_TOTAL = 16 << 20
@@ -146,9 +148,7 @@ class Workspace:
             repaired, kept = self._guard(name) if child_ran else self._accept()
             state = self._state
             before = state.last.before if state.last and state.last.name == name else state.known
-            look = self._look()
-            paths = self._differences(look)
-            tree, manifest = self._record(look, [*look.scan.dirty, *look.scan.added])
+            look, paths, tree, manifest = self._twice(self._taken)
             changed = (tree, manifest) != (before.tree, before.manifest)
             if changed and before != state.known:
                 paths = self._between(before, Known("", tree, manifest))
@@ -175,17 +175,7 @@ class Workspace:
             name = keep or "restore"
             _ = self._guard(name) if child_ran else self._accept()
             target = self._snapshot(snapshot)
-            look = self._look()
-            differences = self._differences(look) if keep is not None else []
-            if keep is not None and differences:
-                kept = self._small_enough(look.scan.added) if child_ran else look.scan.added
-                tree, manifest = self._record(look, [*look.scan.dirty, *kept])
-                self._commit(keep, f"beatctl: kept before restoring {snapshot[:12]}", tree, manifest, self.known)
-                look = self._look(Manifest.read(self._place / "manifests", manifest), tree)
-            changed = self._write(target, look)
-            self._state.last = None
-            self._settle(target, look)
-            return sorted({*changed, *(shown(path) for path in differences)})
+            return self._twice(lambda: self._put_back(target, keep, child_ran))
 
     def undo(self) -> list[str]:
         """The folder as before the loop; what is there now is kept as refs/beatctl/<loop>/undone."""
@@ -239,7 +229,45 @@ class Workspace:
         with locked(self._place / "lock"), explained(str(self.root)):
             self._state = State.read(self._place) or self._state
             self._private.unlock()
-            yield
+            self._opened: dict[bytes, int] = {}
+            try:
+                yield
+            finally:
+                self._close_again()
+
+    def _close_again(self) -> None:
+        """Give folders that were made accessible for the operation the modes they had."""
+        for path in sorted(self._opened, reverse=True):
+            absolute = os.path.join(os.fsencode(self.root), path)
+            at = lstat(absolute)
+            if at is not None and stat.S_IMODE(at.st_mode) == self._opened[path] | 0o700:
+                os.chmod(absolute, self._opened[path])
+
+    def _twice(self, action: Callable[[], T]) -> T:
+        """Try once more when files changed while they were read; something in the folder may just have ended."""
+        try:
+            return action()
+        except WorkTreeChanging:
+            return action()
+
+    def _taken(self) -> tuple[_Look, list[bytes], str, str]:
+        """The work tree as it is: what differs from the known state, its tree and its manifest."""
+        look = self._look()
+        paths = self._differences(look)
+        return look, paths, *self._record(look, [*look.scan.dirty, *look.scan.added])
+
+    def _put_back(self, target: Known, keep: str | None, child_ran: bool) -> list[str]:
+        look = self._look()
+        differences = self._differences(look) if keep is not None else []
+        if keep is not None and differences:
+            kept = self._small_enough(look.scan.added) if child_ran else look.scan.added
+            tree, manifest = self._record(look, [*look.scan.dirty, *kept])
+            self._commit(keep, f"beatctl: kept before restoring {target.commit[:12]}", tree, manifest, self.known)
+            look = self._look(look)
+        changed = self._write(target, look)
+        self._state.last = None
+        self._settle(target, look)
+        return sorted({*changed, *(shown(path) for path in differences)})
 
     def _guard(self, name: str) -> tuple[list[str], list[str]]:
         if self._state.closed:
@@ -254,17 +282,23 @@ class Workspace:
             self._guarding.take_in(self._state.guards)
         return [], []
 
-    def _look(self, manifest: Manifest | None = None, tree: str | None = None) -> _Look:
-        """Scan the work tree. When an operation was killed half-way, everything is looked at anew."""
+    def _look(self, after: _Look | None = None) -> _Look:
+        """Scan the work tree; `after` is a look whose findings have been recorded since.
+
+        When an operation before this one was killed half-way, everything is looked at anew.
+        """
         state = self._state
         folders = Folders.read(self._place)
-        recovered = False
-        if manifest is None or tree is None:
+        recovered = after is None and state.index != index_signature(self._place)
+        if after is not None:
+            manifest, tree = after.manifest, after.tree
+        else:
             manifest, tree = Manifest.read(self._place / "manifests", state.known.manifest), state.known.tree
-            recovered = state.index != index_signature(self._place)
-            if recovered:
-                manifest, tree = self._recovered(manifest, folders)
-        found = Scanner(self._private).scan(folders, manifest.folders, manifest.repositories, state.hot)
+        if recovered:
+            manifest, tree = self._recovered(manifest, folders)
+        known = folders if after is None else after.scan.folders
+        found = Scanner(self._private).scan(known, manifest.folders, manifest.repositories, state.hot)
+        self._opened.update({**found.opened, **self._opened})
         return _Look(found, folders, manifest, tree, recovered)
 
     def _recovered(self, manifest: Manifest, folders: Folders) -> tuple[Manifest, str]:
@@ -275,6 +309,8 @@ class Workspace:
         for path, at in self._recorder.look(paths).there.items():
             if stat.S_ISREG(at.st_mode):
                 manifest.note(path, stat.S_IMODE(at.st_mode))
+        above = {folder: [0, 0] for path in paths for folder in parents(path)}
+        folders.known = dict(sorted({**above, **folders.known}.items()))
         for value in folders.known.values():
             value[1] = 0
         self._state.hot = {}
@@ -322,9 +358,6 @@ class Workspace:
     def _settle(self, known: Known, look: _Look) -> None:
         """Write down what is known now, the state last: until then the operation has not happened."""
         state = self._state
-        for path, mode in look.scan.opened.items():
-            if look.scan.folders.known.get(path, [None])[0] == mode:
-                os.chmod(os.path.join(os.fsencode(self.root), path), mode)
         state.guards = self._guards(known)
         if look.scan.folders != look.folders:
             look.scan.folders.save(self._place)
@@ -403,7 +436,9 @@ class Workspace:
             self._guarding.put_back(os.fsdecode(path), "restore", self._refs)
         touched = sorted({*write, *remove, *modes, *scan.dirty})
         signatures = self._recorder.record(touched, look.manifest.copy(), scan.forced) if touched else {}
-        if touched and self._private.write_tree() != target.tree:
+        tree = self._private.write_tree() if touched else target.tree
+        restorer.finish()
+        if tree != target.tree:
             raise WorkTreeChanging(f"Files in {self.root} changed while a snapshot was put back. Try again.")
         self._state.hot = still_hot({**self._state.hot, **signatures})
         self._forget_folders(scan, current, wanted)
@@ -416,4 +451,4 @@ class Workspace:
                 scan.folders.ignored.add(path)
         before = scan.folders.known
         scan.folders.known = {path: [mode, before.get(path, [0, 0])[1]] for path, mode in wanted.folders.items()}
-        scan.opened.clear()
+        self._opened.clear()
