@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,33 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
+        return None
+
+
+def write_note(path: Path, value: Any, *, lasting: bool = False) -> None:
+    """Write a value over what the file held, in place, with a checksum by which a torn note reads as none.
+
+    Hundreds of small files made and removed a minute slow a file system down (ext4 searches past every inode freed in
+    the last minutes); these are written many times a second.
+    """
+    data = json.dumps(value, separators=(",", ":")).encode()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(handle, b"%08x %d\n" % (zlib.crc32(data), len(data)) + data, 0)
+        if lasting:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_note(path: Path) -> Any:
+    """The value last written whole; None when there is none."""
+    try:
+        head, _, rest = path.read_bytes().partition(b"\n")
+        checksum, length = head.split()
+        data = rest[: int(length)]
+        return json.loads(data) if b"%08x" % zlib.crc32(data) == checksum else None
+    except (FileNotFoundError, ValueError):
         return None
 
 

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from . import refs
-from .files import Signature, lstat, read_json, signature, write_json
+from .files import Signature, lstat, read_json, read_note, signature, write_json, write_note
 
 
 class HeldRefs:
@@ -51,7 +51,7 @@ class HeldRefs:
         return [signature(at) if at else [] for at in map(lstat, paths)]
 
     def _look(self) -> None:
-        write_json(self._seen, self._signatures())
+        write_note(self._seen, self._signatures())
 
     def take_others(self) -> None:
         """Remember the refs of other loops: an agent may delete them together with the repository."""
@@ -62,7 +62,7 @@ class HeldRefs:
 
     def mend(self) -> bool:
         """Bring back refs that were removed or moved by a child. Returns whether any was."""
-        if read_json(self._seen) == self._signatures():
+        if read_note(self._seen) == self._signatures():
             return False
         now = refs.all_refs(self._common)
         wanted: dict[str, str] = dict(read_json(self._others) or {})

@@ -13,7 +13,7 @@ import time
 import zlib
 from pathlib import Path
 
-from .files import link_or_copy, lstat, read_json, remove_tree, write_json
+from .files import link_or_copy, lstat, read_note, remove_tree, write_note
 
 COPY_LIMIT = 512 << 20
 """Bytes of objects that are copied where they cannot be linked; above it they are not protected, and `open` says so."""
@@ -60,7 +60,7 @@ class ObjectMirror:
         """Give new object files a second name. Whatever a child removed gets its first name back (True then);
         what the user removed while no child ran is let go.
         """
-        known: dict[str, list[int]] = read_json(self._times) or {}
+        known: dict[str, list[int]] = read_note(self._times) or {}
         source = os.fspath(self.source)
         try:
             names = {entry.name for entry in os.scandir(source) if entry.is_dir(follow_symlinks=False)}
@@ -84,7 +84,7 @@ class ObjectMirror:
             else:
                 remove_tree(os.fsencode(self.copy / name))
         if times != known:
-            write_json(self._times, times)
+            write_note(self._times, times)
         return mended
 
     def add(self, name: str) -> None:

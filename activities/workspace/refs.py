@@ -58,10 +58,19 @@ def read(common: Path, ref: str) -> str | None:
 def write(common: Path, ref: str, name: str) -> None:
     """Make a ref name an object, in one step."""
     path = common / ref
+    line = f"{name}\n".encode()
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(line):  # one write of a few bytes is one step, and spares a file made and removed
+            handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.pwrite(handle, line, 0)
+            finally:
+                os.close(handle)
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = f"{path}.lock"
-    with open(temporary, "w") as file:
-        file.write(name + "\n")
+    with open(temporary, "wb") as file:
+        file.write(line)
     os.rename(temporary, path)
 
 

@@ -1,6 +1,6 @@
 """What is known of a workspace between two operations, on disk, so that another worker process can go on.
 
-Three files, each replaced in one step: `state.json` is small and changes often, `folders.json` lists the folders of the
+`state-0` and `state-1`, written in turn, are small and change often, `folders.json` lists the folders of the
 work tree, and `rules` holds the ignore rules of the baseline. An operation that was killed leaves them as they were
 before it; `index` tells then that git's index has gone ahead, and everything is looked at anew.
 """
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .files import Signature, lstat, read_json, signature, to_bytes, to_text, write_json
+from .files import Signature, lstat, read_json, read_note, signature, to_bytes, to_text, write_json, write_note
 from .problems import WorkspaceProblem
 
 VERSION = 1
@@ -53,15 +53,19 @@ class State:
     """Folders below the root whose `.git` is guarded; the empty one is the root's."""
     warnings: list[str] = field(default_factory=list)
     version: int = VERSION
+    number: int = 0
+    """Counts what was written, into two files in turn: a write that is cut short leaves the state before it."""
 
     def save(self, place: Path, *, lasting: bool = False) -> None:
-        write_json(place / "state.json", asdict(self), lasting=lasting)
+        self.number += 1
+        write_note(place / f"state-{self.number % 2}", asdict(self), lasting=lasting)
 
     @classmethod
     def read(cls, place: Path) -> State | None:
-        data = read_json(place / "state.json")
-        if data is None:
+        notes = [note for note in (read_note(place / "state-0"), read_note(place / "state-1")) if note is not None]
+        if not notes:
             return None
+        data = max(notes, key=lambda note: int(note["number"]))
         if data["version"] != VERSION:
             raise WorkspaceProblem(
                 f"{place} was written by another version of beatctl; use that version for this loop."
