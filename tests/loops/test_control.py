@@ -102,8 +102,8 @@ def test_edits_made_while_the_loop_waits_pause_it_and_are_taken_in_by_resume(loo
 
 def test_a_second_loop_in_the_same_folder_is_refused(loops: Loops) -> None:
     agent = loops.repository.agent("sleep 325")
-    loop = loops.detached("lower n", *MINIMIZE, "-a", agent)
     (loops.repository.folder / "below").mkdir()
+    loop = loops.detached("lower n", *MINIMIZE, "-a", agent)
     for folder in (loops.repository.folder, loops.repository.folder / "below"):
         refused = loops.beatctl("start", "x", *MINIMIZE, "-a", agent, cwd=folder)
         assert refused.exit_code == 2
@@ -116,9 +116,14 @@ def test_a_second_loop_in_the_same_folder_is_refused(loops: Loops) -> None:
 def test_an_interrupted_terminal_detaches_and_ci_cancels(loops: Loops) -> None:
     repo = loops.repository
     words = ("start", "lower n", *MINIMIZE, "-a", repo.agent("sleep 326"))
+
+    def live() -> list[str]:
+        statuses = [status for status in loops.do("list") if status["directory"] == str(repo.folder)]
+        return [status["id"] for status in statuses if status["state"] != "finished"]
+
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process = loops.beatctl.popen(*words, cwd=repo.folder)
-        loop = wait_until(lambda: [s["id"] for s in loops.do("list") if s["state"] != "finished"], "the loop")[0]
+        loop = wait_until(live, "the loop")[0]
         wait_until(lambda: pids_of("sleep\x00326"), "the agent")
         process.send_signal(sent)
         _, said = process.communicate(timeout=30)
