@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .files import temporary_name, write_whole
-from .git import Git, split
+from .git import Git, Running, split
 from .problems import WorkspaceProblem
 
 _CONFIG = """[core]
@@ -47,6 +47,8 @@ _CONFIG = """[core]
 	{extensions}
 """
 _ATTRIBUTES = "* -text -crlf -eol -filter -ident -working-tree-encoding\n"
+SMALL = 1 << 16
+"""Bytes, compressed, of objects that are read here and not by git."""
 NOBODY = "beatctl <beatctl@localhost>"
 
 
@@ -72,6 +74,28 @@ def with_trailers(message: str, trailers: dict[str, str]) -> str:
     merged = dict(line.split(": ", 1) for line in old)
     merged.update({key: " ".join(value.split()) for key, value in trailers.items()})
     return body + "\n\n" + "".join(f"{key}: {value}\n" for key, value in merged.items())
+
+
+@dataclass
+class Changes:
+    """What it takes to get from one tree to another."""
+
+    before: str
+    after: str
+    running: Running | None
+
+    def result(self) -> tuple[dict[bytes, tuple[bytes, str]], set[bytes]]:
+        """What to write (git's mode and blob, by path) and what to remove."""
+        write: dict[bytes, tuple[bytes, str]] = {}
+        remove: set[bytes] = set()
+        records = split(self.running.result()) if self.running else []
+        for what, path in zip(records[::2], records[1::2], strict=True):
+            _, mode, _, blob, kind = what[1:].split(b" ")
+            if kind == b"D":
+                remove.add(path)
+            else:
+                write[path] = (mode, blob.decode())
+        return write, remove
 
 
 class PrivateGit:
@@ -121,20 +145,10 @@ class PrivateGit:
     def write_tree(self) -> str:
         return self.git.line("write-tree")
 
-    def changes(self, before: str, after: str) -> tuple[dict[bytes, tuple[bytes, str]], set[bytes]]:
-        """What to write (git's mode and blob) and what to remove to get from one tree to another."""
-        write: dict[bytes, tuple[bytes, str]] = {}
-        remove: set[bytes] = set()
-        if before == after:
-            return write, remove
-        records = split(self.git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", before, after))
-        for what, path in zip(records[::2], records[1::2], strict=True):
-            _, mode, _, blob, kind = what[1:].split(b" ")
-            if kind == b"D":
-                remove.add(path)
-            else:
-                write[path] = (mode, blob.decode())
-        return write, remove
+    def start_changes(self, before: str, after: str) -> Changes:
+        """Begin to compare two trees, beside whatever else is done before the answer is needed."""
+        words = ("diff-tree", "-r", "-z", "--raw", "--no-renames", before, after)
+        return Changes(before, after, self.git.start(*words) if before != after else None)
 
     def hash(self, kind: bytes, data: bytes) -> str:
         return hashlib.new(self.object_format, b"%s %d\0" % (kind, len(data)) + data, usedforsecurity=False).hexdigest()
@@ -157,7 +171,7 @@ class PrivateGit:
 
     def read_commit(self, name: str) -> Commit:
         """Raises `WorkspaceProblem` when there is no such commit."""
-        data = self._loose(name)
+        data = self.read_loose(name, b"commit")
         if data is None:
             try:
                 data = self.git.run("cat-file", "commit", name)
@@ -168,10 +182,12 @@ class PrivateGit:
         tree = next(value for key, value in fields if key == "tree")
         return Commit(tree, [value for key, value in fields if key == "parent"], message)
 
-    def _loose(self, name: str) -> bytes | None:
+    def read_loose(self, name: str, kind: bytes) -> bytes | None:
+        """An object's content, if it is a small one in a file of its own; spares a process."""
         try:
-            data = zlib.decompress((self.objects / name[:2] / name[2:]).read_bytes())
-        except (OSError, zlib.error, IndexError):
+            with (self.objects / name[:2] / name[2:]).open("rb") as file:
+                data = zlib.decompress(file.read(SMALL)) if os.fstat(file.fileno()).st_size < SMALL else b""
+        except (OSError, zlib.error):
             return None
-        kind, _, body = data.partition(b"\0")
-        return body if kind.startswith(b"commit ") else None
+        head, _, body = data.partition(b"\0")
+        return body if head.startswith(kind + b" ") else None

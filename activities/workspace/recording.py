@@ -7,9 +7,8 @@ import os
 import stat
 import time
 from dataclasses import dataclass
-from typing import Literal
 
-from .files import Signature, lstat, signature, to_text
+from .files import Signature, lstat, parents, signature, to_text
 from .git import GitFailed, split
 from .manifest import Manifest
 from .private_git import PrivateGit
@@ -146,7 +145,20 @@ def _joined(paths: list[bytes]) -> bytes:
     return b"".join(path + b"\0" for path in paths)
 
 
-def differing_manifests(a: Manifest, b: Manifest, kind: Literal["files", "folders"]) -> set[bytes]:
-    """Paths to which two manifests give different modes, or that only one of them has."""
-    one, other = getattr(a, kind), getattr(b, kind)
-    return {path for path in one.keys() | other.keys() if one.get(path) != other.get(path)}
+def differing_modes(a: dict[bytes, int], b: dict[bytes, int]) -> set[bytes]:
+    """Paths that two manifests give different modes, or that only one of them has."""
+    return {path for path in a.keys() | b.keys() if a.get(path) != b.get(path)}
+
+
+def with_folders(paths: set[bytes], before: dict[bytes, int], after: dict[bytes, int]) -> list[bytes]:
+    """Paths that changed, and with a slash at the end the folders that came, went or have another mode.
+
+    Folders that came or went with a file in them are not named.
+    """
+    implied = {folder for path in paths for folder in parents(path)}
+    folders = (
+        path + b"/"
+        for path in differing_modes(before, after)
+        if path not in implied or (path in before and path in after)
+    )
+    return sorted(paths.union(folders))

@@ -6,18 +6,14 @@ import contextlib
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO
 
+from .contents import Contents, contents
 from .files import lstat, parents, temporary_name
 from .manifest import Manifest
 from .private_git import PrivateGit
-from .problems import WorkspaceProblem
 from .scan import Recorded
-
-_BLOCK = 1 << 20
 
 
 class Restorer:
@@ -127,18 +123,14 @@ class Restorer:
         if not write:
             return
         order = sorted(write)
-        blobs = "".join(f"{write[path][1]}\n" for path in order).encode()
-        given = self._private.dir / "wanted"
-        given.write_bytes(blobs)
-        with given.open("rb") as names, Batch(self._private, names) as batch:
+        with contents(self._private, [write[path][1] for path in order]) as source:
             for path in order:
                 mode, blob = write[path]
-                size = batch.next(blob)
-                self._forced(path, lambda at=path, m=mode, s=size: self._file(at, m, s, batch))  # type: ignore[misc]
-                batch.end()
-        given.unlink()
+                size = source.next(blob)
+                self._forced(path, lambda at=path, m=mode, s=size: self._file(at, m, s, source))  # type: ignore[misc]
+                source.end()
 
-    def _file(self, path: bytes, mode: bytes, size: int, batch: Batch) -> None:
+    def _file(self, path: bytes, mode: bytes, size: int, source: Contents) -> None:
         """Put one file or link in its place by renaming; what was there is gone or wholly replaced."""
         final = self._absolute(path)
         temporary = temporary_name(final)
@@ -147,11 +139,11 @@ class Restorer:
                 # Made first, read later: a folder that forbids it must not cost the blob.
                 os.symlink(b"to-be", temporary)
                 os.unlink(temporary)
-                os.symlink(batch.read(size), temporary)
+                os.symlink(source.read(size), temporary)
             else:
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
                 with open(handle, "wb") as file:
-                    batch.copy(size, file)
+                    source.copy(size, file)
                     self._same_owner(final, handle)
                     os.fchmod(handle, self._target.mode_of(path, mode))
             self._clear(path, for_folder=False)
@@ -170,58 +162,6 @@ class Restorer:
         if (at.st_uid, at.st_gid) != (mine.st_uid, mine.st_gid):
             with contextlib.suppress(PermissionError):
                 os.fchown(handle, at.st_uid, at.st_gid)
-
-
-class Batch:
-    """One git that hands out the content of many blobs, in the order asked for."""
-
-    def __init__(self, private: PrivateGit, names: IO[bytes]) -> None:
-        self._root = private.root
-        self._process = subprocess.Popen(
-            ["git", "cat-file", "--batch", "--buffer"],
-            cwd=private.root,
-            env=private.git.environment,
-            stdin=names,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        assert self._process.stdout
-        self._out = self._process.stdout
-        self._left = 0
-
-    def __enter__(self) -> Batch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._out.close()
-        self._process.wait()
-
-    def next(self, blob: str) -> int:
-        """The size in bytes of the next blob, which has to be this one."""
-        name, _, rest = self._out.readline().decode().partition(" ")
-        kind, _, size = rest.strip().partition(" ")
-        if name != blob or kind != "blob":
-            raise WorkspaceProblem(
-                f"The content of a snapshot is gone from the object store: {blob}. Nothing was lost."
-            )
-        self._left = int(size)
-        return self._left
-
-    def read(self, size: int) -> bytes:
-        self._left -= size
-        return self._out.read(size)
-
-    def copy(self, size: int, file: IO[bytes]) -> None:
-        while size:
-            block = self.read(min(size, _BLOCK))
-            if not block:
-                raise WorkspaceProblem(f"git ended while it was giving a snapshot's content ({self._root}).")
-            file.write(block)
-            size -= len(block)
-
-    def end(self) -> None:
-        """Pass over what is left of this blob and the newline after it."""
-        self._out.read(self._left + 1)
 
 
 def keep_aside(root: Path, place: Path, path: bytes) -> None:

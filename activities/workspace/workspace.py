@@ -25,9 +25,9 @@ from .git import split
 from .guarding import Guarding
 from .held_refs import HeldRefs
 from .manifest import Manifest
-from .private_git import PrivateGit, with_trailers
+from .private_git import Changes, PrivateGit, with_trailers
 from .problems import WorkspaceProblem, WorkTreeChanging, explained
-from .recording import Recorder, differing_manifests, still_hot
+from .recording import Recorder, differing_modes, still_hot, with_folders
 from .restoring import Restorer, keep_aside
 from .scan import Scan, Scanner
 from .state import Folders, Known, Named, State, index_signature
@@ -257,6 +257,7 @@ class Workspace:
         return look, paths, *self._record(look, [*look.scan.dirty, *look.scan.added])
 
     def _put_back(self, target: Known, keep: str | None, child_ran: bool) -> list[str]:
+        changes = self._private.start_changes(self._state.known.tree, target.tree)
         look = self._look()
         differences = self._differences(look) if keep is not None else []
         if keep is not None and differences:
@@ -264,7 +265,7 @@ class Workspace:
             tree, manifest = self._record(look, [*look.scan.dirty, *kept])
             self._commit(keep, f"beatctl: kept before restoring {target.commit[:12]}", tree, manifest, self.known)
             look = self._look(look)
-        changed = self._write(target, look)
+        changed = self._write(target, look, changes)
         self._state.last = None
         self._settle(target, look)
         return sorted({*changed, *(shown(path) for path in differences)})
@@ -323,12 +324,7 @@ class Workspace:
             paths |= set(self._between_trees(self._state.known.tree, look.tree))
         if look.scan.folders_changed:
             now = {path: mode for path, (mode, _) in look.scan.folders.known.items()}
-            before = look.manifest.folders
-            implied = {folder for path in paths for folder in parents(path)}
-            for path in now.keys() | before.keys():
-                both = path in now and path in before
-                if now.get(path) != before.get(path) and (both or path not in implied):
-                    paths.add(path + b"/")
+            return with_folders(paths, look.manifest.folders, now)
         return sorted(paths)
 
     def _record(self, look: _Look, paths: list[bytes]) -> tuple[str, str]:
@@ -391,14 +387,8 @@ class Workspace:
         paths = set(self._between_trees(a.tree, b.tree))
         if a.manifest != b.manifest:
             one, other = (Manifest.read(self._place / "manifests", known.manifest) for known in (a, b))
-            paths |= differing_manifests(one, other, "files")
-            implied = {folder for path in paths for folder in parents(path)}
-            folders = differing_manifests(one, other, "folders")
-            paths |= {
-                path + b"/"
-                for path in folders
-                if path not in implied or (path in one.folders and path in other.folders)
-            }
+            paths |= differing_modes(one.files, other.files)
+            return with_folders(paths, one.folders, other.folders)
         return sorted(paths)
 
     def _small_enough(self, added: list[bytes]) -> list[bytes]:
@@ -411,17 +401,19 @@ class Workspace:
                 kept.append(path)
         return kept
 
-    def _write(self, target: Known, look: _Look) -> list[str]:
+    def _write(self, target: Known, look: _Look, changes: Changes) -> list[str]:
         """Write what differs into the work tree, and bring the private index up to it."""
         scan = look.scan
         wanted = Manifest.read(self._place / "manifests", target.manifest)
-        write, remove = self._private.changes(look.tree, target.tree)
+        write, remove = changes.result()
+        if changes.before != look.tree:
+            write, remove = self._private.start_changes(look.tree, target.tree).result()
         dirty = self._recorder.truly_dirty(scan, look.manifest) if scan.dirty else []
         for path in dirty:
             if path not in write and path not in remove:
                 write[path] = scan.dirty[path]
         remove |= set(scan.added) - write.keys()
-        modes = differing_manifests(look.manifest, wanted, "files") - write.keys() - remove
+        modes = differing_modes(look.manifest.files, wanted.files) - write.keys() - remove
         current = {path: mode for path, (mode, _) in scan.folders.known.items()}
         if not (write or remove or modes or scan.dirty or scan.opened) and current == wanted.folders:
             return []
@@ -442,7 +434,7 @@ class Workspace:
             raise WorkTreeChanging(f"Files in {self.root} changed while a snapshot was put back. Try again.")
         self._state.hot = still_hot({**self._state.hot, **signatures})
         self._forget_folders(scan, current, wanted)
-        return [shown(path) for path in sorted({*write, *remove, *modes})]
+        return [shown(path) for path in with_folders({*write, *remove, *modes}, current, wanted.folders)]
 
     def _forget_folders(self, scan: Scan, current: dict[bytes, int], wanted: Manifest) -> None:
         """The target's folders are the known ones now. Others stand only because something ignored is in them."""
