@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .files import lstat, read_json, to_bytes, write_json
-from .guard import Guard, Repaired, links_for
+from .guard import Guard, Repaired
 from .held_refs import HeldRefs
+from .object_mirror import place_for
 from .places import find_repository
 
 
@@ -40,7 +41,7 @@ class Guarding:
     def _arm(self, name: str) -> str | None:
         guard = self._guard(name)
         repository = find_repository(guard.folder)
-        links, warning = links_for(guard.place, guard.folder, repository, self._loop)
+        links, warning = place_for(guard.place, guard.folder, repository.objects if repository else None, self._loop)
         write_json(guard.place / "links.json", str(links) if links else None)
         self._guard(name).take_in()
         return warning
@@ -52,7 +53,7 @@ class Guarding:
             if name and lstat(self._folder(name)) is None:
                 continue  # the folder itself is gone, which a restore brings back
             one = self._guard(name).roll_back(label, self._holder(name, refs))
-            done.what += [f"{name}: {word}" if name else word for word in one.what]
+            done.what += [f"{name}: {word}" if name else word for word in dict.fromkeys(one.what)]
             done.kept += one.kept
         return done
 
@@ -67,7 +68,11 @@ class Guarding:
 
         return write
 
-    def take_in(self, names: list[str]) -> None:
+    def take_in(self, names: list[str], refs: HeldRefs) -> None:
+        """Make the user's own changes the truth; only the root's `.git` is never taken for removed."""
+        if self._guard("").vanished:
+            self._guard("").roll_back("vanished", refs.write)
+            refs.mend()
         for name in names:
             if not name or lstat(self._folder(name)) is not None:
                 self._guard(name).take_in()

@@ -39,6 +39,28 @@ def can_link(source: Path, place: Path) -> bool:
     return True
 
 
+def place_for(place: Path, root: Path, objects: Path | None, loop: str) -> tuple[Path | None, str | None]:
+    """Where second names of a repository's objects can be kept, and a warning when that is nowhere."""
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    inside = place / "objects"
+    if objects is None or can_link(objects, place):
+        return inside, None
+    beside = root.parent / f".beatctl-{loop}-objects"
+    try:
+        beside.mkdir(mode=0o700, exist_ok=True)
+        if can_link(objects, beside):
+            return beside, None
+        beside.rmdir()
+    except OSError:
+        pass
+    if size_of(objects) <= COPY_LIMIT:
+        return inside, None
+    return None, (
+        f"The objects of {root} cannot be linked to {place} nor beside the repository, and are too many to copy: "
+        "if an agent deletes .git, the loop pauses and .git cannot be put back."
+    )
+
+
 def size_of(folder: Path) -> int:
     total = 0
     for at, _, names in os.walk(folder):

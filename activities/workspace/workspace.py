@@ -7,10 +7,8 @@ disk, where another worker process finds it.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,23 +18,17 @@ from pydantic import BaseModel
 from beatctl.activities.home import LoopFolder
 
 from .baseline import take_baseline
-from .files import locked, lstat, parents, shown
-from .git import split
+from .files import locked, shown
 from .guarding import Guarding
 from .held_refs import HeldRefs
 from .manifest import Manifest
-from .private_git import Changes, PrivateGit, with_trailers
+from .private_git import PrivateGit, with_trailers
 from .problems import WorkspaceProblem, WorkTreeChanging, explained
-from .recording import Recorder, differing_modes, still_hot, with_folders
-from .restoring import Restorer, keep_aside
-from .scan import Scan, Scanner
-from .state import Folders, Known, Named, State, index_signature
+from .state import Known, Named, State, index_signature
+from .work_tree import Look, WorkTree
 
 T = TypeVar("T")
 SHOWN_PATHS = 20
-KEPT_FILE = 1 << 20
-KEPT_TOTAL = 16 << 20
-"""Bytes of new files that are kept before an evaluator's leavings are removed: each, and all together."""
 
 
 class Capture(BaseModel):
@@ -56,20 +48,6 @@ class Capture(BaseModel):
     """Refs that hold what the agent had committed."""
 
 
-@dataclass
-class _Look:
-    """A scan, and the manifest as the private index has it."""
-
-    scan: Scan
-    folders: Folders
-    """The folders as they are on disk."""
-    manifest: Manifest
-    tree: str
-    """The tree of the private index before anything new is recorded."""
-    recovered: bool = False
-    """Whether an operation before this one was killed half-way."""
-
-
 class Workspace:
     def __init__(self, folder: LoopFolder, state: State) -> None:
         self.folder = folder
@@ -80,7 +58,7 @@ class Workspace:
         self._guarding = Guarding(self._place, self.root, state.loop)
         self._private = PrivateGit(self._place, self.root, common and common / "objects", state.object_format)
         self._refs = HeldRefs(common or self._private.dir, self._place, state.loop)
-        self._recorder = Recorder(self._private)
+        self._tree = self._work_tree()
 
     # Opening
 
@@ -136,7 +114,7 @@ class Workspace:
         """
         with self._operation():
             self._accept()
-            return [shown(path) for path in self._differences(self._look())]
+            return [shown(path) for path in self._tree.differences(self._tree.look())]
 
     def capture(self, name: str, message: str, *, child_ran: bool = True) -> Capture:
         """Undo what a child did to the repository, and keep the files as refs/beatctl/<loop>/<name>.
@@ -151,7 +129,7 @@ class Workspace:
             look, paths, tree, manifest = self._twice(self._taken)
             changed = (tree, manifest) != (before.tree, before.manifest)
             if changed and before != state.known:
-                paths = self._between(before, Known("", tree, manifest))
+                paths = self._tree.between(before, Known("", tree, manifest))
             known = self._commit(name, message, tree, manifest, before.commit)
             state.last = Named(name, before)
             self._settle(known, look)
@@ -205,11 +183,13 @@ class Workspace:
         """What changed from snapshot `a` to `b`, as a unified diff or a summary."""
         words = ["diff", "--no-ext-diff", "--no-textconv", "-M", f"--color={'always' if color else 'never'}"]
         words += ["--stat"] if stat else []
-        return self._private.git.run(*words, self._tree(a), self._tree(b), "--", *(paths or []))
+        return self._private.git.run(
+            *words, self._private.read_commit(a).tree, self._private.read_commit(b).tree, "--", *(paths or [])
+        )
 
     def changed_paths(self, a: str, b: str) -> list[str]:
         """Paths that differ between two snapshots, in content, mode or folders."""
-        return [shown(path) for path in self._between(self._snapshot(a), self._snapshot(b))]
+        return [shown(path) for path in self._tree.between(self._snapshot(a), self._snapshot(b))]
 
     def close(self) -> None:
         """The loop has ended: free the copies that protected the repository. Snapshots and their refs stay."""
@@ -229,19 +209,15 @@ class Workspace:
         with locked(self._place / "lock"), explained(str(self.root)):
             self._state = State.read(self._place) or self._state
             self._private.unlock()
-            self._opened: dict[bytes, int] = {}
+            self._tree = self._work_tree()
             try:
                 yield
             finally:
-                self._close_again()
+                self._tree.close_again()
 
-    def _close_again(self) -> None:
-        """Give folders that were made accessible for the operation the modes they had."""
-        for path in sorted(self._opened, reverse=True):
-            absolute = os.path.join(os.fsencode(self.root), path)
-            at = lstat(absolute)
-            if at is not None and stat.S_IMODE(at.st_mode) == self._opened[path] | 0o700:
-                os.chmod(absolute, self._opened[path])
+    def _work_tree(self) -> WorkTree:
+        put_back = partial(self._guarding.put_back, label="restore", refs=self._refs)
+        return WorkTree(self._place, self._private, self._state, self._guarding.put_away, put_back)
 
     def _twice(self, action: Callable[[], T]) -> T:
         """Try once more when files changed while they were read; something in the folder may just have ended."""
@@ -250,22 +226,22 @@ class Workspace:
         except WorkTreeChanging:
             return action()
 
-    def _taken(self) -> tuple[_Look, list[bytes], str, str]:
+    def _taken(self) -> tuple[Look, list[bytes], str, str]:
         """The work tree as it is: what differs from the known state, its tree and its manifest."""
-        look = self._look()
-        paths = self._differences(look)
-        return look, paths, *self._record(look, [*look.scan.dirty, *look.scan.added])
+        look = self._tree.look()
+        paths = self._tree.differences(look)
+        return look, paths, *self._tree.record(look, [*look.scan.dirty, *look.scan.added])
 
     def _put_back(self, target: Known, keep: str | None, child_ran: bool) -> list[str]:
         changes = self._private.start_changes(self._state.known.tree, target.tree)
-        look = self._look()
-        differences = self._differences(look) if keep is not None else []
+        look = self._tree.look()
+        differences = self._tree.differences(look) if keep is not None else []
         if keep is not None and differences:
-            kept = self._small_enough(look.scan.added) if child_ran else look.scan.added
-            tree, manifest = self._record(look, [*look.scan.dirty, *kept])
+            kept = self._tree.small_enough(look.scan.added) if child_ran else look.scan.added
+            tree, manifest = self._tree.record(look, [*look.scan.dirty, *kept])
             self._commit(keep, f"beatctl: kept before restoring {target.commit[:12]}", tree, manifest, self.known)
-            look = self._look(look)
-        changed = self._write(target, look, changes)
+            look = self._tree.look(look)
+        changed = self._tree.write(target, look, changes)
         self._state.last = None
         self._settle(target, look)
         return sorted({*changed, *(shown(path) for path in differences)})
@@ -280,66 +256,8 @@ class Workspace:
 
     def _accept(self) -> tuple[list[str], list[str]]:
         if not self._state.closed:
-            self._guarding.take_in(self._state.guards)
+            self._guarding.take_in(self._state.guards, self._refs)
         return [], []
-
-    def _look(self, after: _Look | None = None) -> _Look:
-        """Scan the work tree; `after` is a look whose findings have been recorded since.
-
-        When an operation before this one was killed half-way, everything is looked at anew.
-        """
-        state = self._state
-        folders = Folders.read(self._place)
-        recovered = after is None and state.index != index_signature(self._place)
-        if after is not None:
-            manifest, tree = after.manifest, after.tree
-        else:
-            manifest, tree = Manifest.read(self._place / "manifests", state.known.manifest), state.known.tree
-        if recovered:
-            manifest, tree = self._recovered(manifest, folders)
-        known = folders if after is None else after.scan.folders
-        found = Scanner(self._private).scan(known, manifest.folders, manifest.repositories, state.hot)
-        self._opened.update({**found.opened, **self._opened})
-        return _Look(found, folders, manifest, tree, recovered)
-
-    def _recovered(self, manifest: Manifest, folders: Folders) -> tuple[Manifest, str]:
-        """The private index went ahead of the state on disk: take its tree, and every mode from the files."""
-        manifest = manifest.copy()
-        manifest.files.clear()
-        paths = self._recorder.all_recorded()
-        for path, at in self._recorder.look(paths).there.items():
-            if stat.S_ISREG(at.st_mode):
-                manifest.note(path, stat.S_IMODE(at.st_mode))
-        above = {folder: [0, 0] for path in paths for folder in parents(path)}
-        folders.known = dict(sorted({**above, **folders.known}.items()))
-        for value in folders.known.values():
-            value[1] = 0
-        self._state.hot = {}
-        return manifest, self._private.write_tree()
-
-    def _differences(self, look: _Look) -> list[bytes]:
-        """Paths that truly differ from the known state; folders end with a slash."""
-        paths = set(self._recorder.truly_dirty(look.scan, look.manifest)) | set(look.scan.added)
-        if look.tree != self._state.known.tree:
-            paths |= set(self._between_trees(self._state.known.tree, look.tree))
-        if look.scan.folders_changed:
-            now = {path: mode for path, (mode, _) in look.scan.folders.known.items()}
-            return with_folders(paths, look.manifest.folders, now)
-        return sorted(paths)
-
-    def _record(self, look: _Look, paths: list[bytes]) -> tuple[str, str]:
-        """Bring index and manifest up to these paths. Returns the tree and the manifest's name."""
-        scan = look.scan
-        if scan.quiet and not look.recovered and look.tree == self._state.known.tree:
-            return look.tree, self._state.known.manifest
-        manifest = look.manifest.copy()
-        signatures = self._recorder.record(paths, manifest, scan.forced) if paths else {}
-        manifest.folders = {path: scan.opened.get(path, mode) for path, (mode, _) in scan.folders.known.items()}
-        manifest.repositories = sorted(scan.repositories)
-        tree = self._private.write_tree() if paths else look.tree
-        look.manifest, look.tree = manifest, tree
-        self._state.hot = still_hot({**self._state.hot, **signatures})
-        return tree, manifest.save(self._place / "manifests")
 
     def _commit(self, name: str, message: str, tree: str, manifest: str, parent: str) -> Known:
         message = with_trailers(message, {"Beatctl-Manifest": manifest})
@@ -351,7 +269,7 @@ class Workspace:
             self._guarding.sync_objects()
         return Known(commit, tree, manifest)
 
-    def _settle(self, known: Known, look: _Look) -> None:
+    def _settle(self, known: Known, look: Look) -> None:
         """Write down what is known now, the state last: until then the operation has not happened."""
         state = self._state
         state.guards = self._guards(known)
@@ -374,73 +292,3 @@ class Workspace:
         if manifest is None:
             raise WorkspaceProblem(f"{commit[:12]} is no snapshot of beatctl's.")
         return Known(commit, found.tree, manifest)
-
-    def _tree(self, commit: str) -> str:
-        return self._private.read_commit(commit).tree
-
-    def _between_trees(self, a: str, b: str) -> list[bytes]:
-        if a == b:
-            return []
-        return split(self._private.git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", a, b))
-
-    def _between(self, a: Known, b: Known) -> list[bytes]:
-        paths = set(self._between_trees(a.tree, b.tree))
-        if a.manifest != b.manifest:
-            one, other = (Manifest.read(self._place / "manifests", known.manifest) for known in (a, b))
-            paths |= differing_modes(one.files, other.files)
-            return with_folders(paths, one.folders, other.folders)
-        return sorted(paths)
-
-    def _small_enough(self, added: list[bytes]) -> list[bytes]:
-        """New files that are kept before they are removed."""
-        kept, total = [], 0
-        for path in added:
-            at = lstat(os.path.join(os.fsencode(self.root), path))
-            if at is not None and at.st_size <= KEPT_FILE and total + at.st_size <= KEPT_TOTAL:
-                total += at.st_size
-                kept.append(path)
-        return kept
-
-    def _write(self, target: Known, look: _Look, changes: Changes) -> list[str]:
-        """Write what differs into the work tree, and bring the private index up to it."""
-        scan = look.scan
-        wanted = Manifest.read(self._place / "manifests", target.manifest)
-        write, remove = changes.result()
-        if changes.before != look.tree:
-            write, remove = self._private.start_changes(look.tree, target.tree).result()
-        dirty = self._recorder.truly_dirty(scan, look.manifest) if scan.dirty else []
-        for path in dirty:
-            if path not in write and path not in remove:
-                write[path] = scan.dirty[path]
-        remove |= set(scan.added) - write.keys()
-        modes = differing_modes(look.manifest.files, wanted.files) - write.keys() - remove
-        current = {path: mode for path, (mode, _) in scan.folders.known.items()}
-        if not (write or remove or modes or scan.dirty or scan.opened) and current == wanted.folders:
-            return []
-        for path in sorted(scan.repositories - set(wanted.repositories)):
-            self._guarding.put_away(os.fsdecode(path))
-        aside = partial(keep_aside, self.root, self._place)
-        restorer = Restorer(self._private, current, wanted, scan.opened, aside)
-        restorer.run(write, remove)
-        for path in modes:
-            restorer.set_mode(path, wanted.mode_of(path, self._recorder.entries([path])[path][0]))
-        for path in sorted(set(wanted.repositories) - scan.repositories):
-            self._guarding.put_back(os.fsdecode(path), "restore", self._refs)
-        touched = sorted({*write, *remove, *modes, *scan.dirty})
-        signatures = self._recorder.record(touched, look.manifest.copy(), scan.forced) if touched else {}
-        tree = self._private.write_tree() if touched else target.tree
-        restorer.finish()
-        if tree != target.tree:
-            raise WorkTreeChanging(f"Files in {self.root} changed while a snapshot was put back. Try again.")
-        self._state.hot = still_hot({**self._state.hot, **signatures})
-        self._forget_folders(scan, current, wanted)
-        return [shown(path) for path in with_folders({*write, *remove, *modes}, current, wanted.folders)]
-
-    def _forget_folders(self, scan: Scan, current: dict[bytes, int], wanted: Manifest) -> None:
-        """The target's folders are the known ones now. Others stand only because something ignored is in them."""
-        for path in current.keys() - wanted.folders.keys():
-            if lstat(os.path.join(os.fsencode(self.root), path)) is not None:
-                scan.folders.ignored.add(path)
-        before = scan.folders.known
-        scan.folders.known = {path: [mode, before.get(path, [0, 0])[1]] for path, mode in wanted.folders.items()}
-        self._opened.clear()
