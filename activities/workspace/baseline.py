@@ -55,6 +55,7 @@ def take_baseline(folder: LoopFolder, root: Path, *, allow_large: bool) -> State
     manifest.folders = {path: mode for path, (mode, _) in folders.known.items()}
     manifest.repositories = sorted(found.repositories)
     guards = ["", *(os.fsdecode(path) for path in manifest.repositories)]
+    warnings += _ignored_submodules(root, user, found)
     warnings += Guarding(place, root, folder.id).arm(guards)
     tree, name = private.write_tree(), manifest.save(place / "manifests")
     head = _head(user)
@@ -113,6 +114,15 @@ def _tracked(root: Path, user: Git | None, found: Survey) -> set[bytes]:
         if nested is not None:
             tracked.update(prefix + b"/" + path for path in split(nested.run("ls-files", "-z")))
     return tracked
+
+
+def _ignored_submodules(root: Path, user: Git | None, found: Survey) -> list[str]:
+    """Submodules that the ignore rules hide from a walk through the work tree."""
+    staged = split(user.run("ls-files", "-s", "-z")) if user is not None and (root / ".gitmodules").exists() else []
+    links = [record.partition(b"\t")[2] for record in staged if record.startswith(b"160000 ")]
+    hidden = [path for path in links if path not in found.repositories and lstat(root / os.fsdecode(path) / ".git")]
+    names = ", ".join(shown(path) for path in hidden)
+    return [f"Not protected, since ignore rules cover these submodules: {names}."] if hidden else []
 
 
 def _others(private: PrivateGit, found: Survey) -> set[bytes]:

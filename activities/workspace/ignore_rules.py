@@ -11,7 +11,6 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,19 +74,27 @@ class Survey:
     unreadable: list[bytes] = field(default_factory=list)
 
 
-def survey(root: Path, private: Path, user_rules: bytes, exclude: bytes, outside: Iterable[bytes]) -> Survey:
+def survey(root: Path, private: Path, user_rules: bytes, exclude: bytes, outside: list[bytes]) -> Survey:
     """Walk the work tree once, collecting folders and ignore rules.
 
     `private` is a git directory with an empty index; `user_rules` the content of the user's own excludes file,
     `exclude` that of info/exclude; `outside` are paths below the root that never belong to the workspace.
     """
-    found = Survey()
-    _repository(os.fsencode(root), b"", private, user_rules, exclude, found)
-    found.rules += [b"/" + escaped(path) for path in outside]
+    found = Survey(ignored=list(outside))
+    _repository(os.fsencode(root), b"", private, user_rules, exclude, found, frozenset(outside))
+    found.rules += [b"/" + escaped(path) for path in found.ignored[: len(outside)]]
     return found
 
 
-def _repository(root: bytes, prefix: bytes, private: Path, user_rules: bytes, exclude: bytes, found: Survey) -> None:
+def _repository(
+    root: bytes,
+    prefix: bytes,
+    private: Path,
+    user_rules: bytes,
+    exclude: bytes,
+    found: Survey,
+    outside: frozenset[bytes],
+) -> None:
     """Survey one repository: the root's, or a nested one at `prefix`."""
     if prefix:
         found.rules.append(b"!/" + escaped(prefix) + b"/**")
@@ -118,6 +125,8 @@ def _repository(root: bytes, prefix: bytes, private: Path, user_rules: bytes, ex
                 if entry.name == b".git" or not entry.is_dir(follow_symlinks=False):
                     continue
                 path = folder + b"/" + entry.name if folder else entry.name
+                if path in outside:
+                    continue
                 if asker.ignored(path[len(prefix) + 1 :] if prefix else path):
                     found.ignored.append(path)
                 else:
@@ -125,7 +134,7 @@ def _repository(root: bytes, prefix: bytes, private: Path, user_rules: bytes, ex
     for path in sorted(nested):
         found.repositories.append(path)
         inner = os.path.join(root, path, b".git", b"info", b"exclude")
-        _repository(root, path, private, user_rules, _content(inner), found)
+        _repository(root, path, private, user_rules, _content(inner), found, outside)
 
 
 def _content(path: bytes) -> bytes:

@@ -156,9 +156,12 @@ def crlf(folder: Path) -> Path:
 def filters(folder: Path) -> Path:
     return _repository(
         folder,
-        "git config filter.up.clean 'tr a-z A-Z'; git config filter.up.smudge 'tr A-Z a-z'; git config filter.up.required true;"
-        "printf '*.up filter=up\\n*.id ident\\n*.u16 working-tree-encoding=UTF-16\\n' > .gitattributes; echo MiXed > f.up;"
-        "printf '$Id$\\n' > f.id; printf '\\377\\376a\\000' > f.u16; git add -A; git commit -qm filters; echo miXed2 > f.up",
+        "git config filter.up.clean 'tr a-z A-Z'; git config filter.up.smudge 'tr A-Z a-z';"
+        " git config filter.up.required true;"
+        "printf '*.up filter=up\\n*.id ident\\n*.u16 working-tree-encoding=UTF-16\\n' > .gitattributes;"
+        " echo MiXed > f.up;"
+        "printf '$Id$\\n' > f.id; printf '\\377\\376a\\000' > f.u16; git add -A; git commit -qm filters;"
+        " echo miXed2 > f.up",
     )
 
 
@@ -166,8 +169,10 @@ def filters(folder: Path) -> Path:
 def large_file_store(folder: Path) -> Path:
     return _repository(
         folder,
-        "git config filter.lfs.clean 'sha1sum'; git config filter.lfs.smudge 'cat >/dev/null; cat .git/lfs/objects/aa/one';"
-        "mkdir -p .git/lfs/objects/aa; echo content > .git/lfs/objects/aa/one; printf '*.bin filter=lfs -text\\n' > .gitattributes;"
+        "git config filter.lfs.clean 'sha1sum'; git config filter.lfs.smudge 'cat >/dev/null;"
+        " cat .git/lfs/objects/aa/one';"
+        "mkdir -p .git/lfs/objects/aa; echo content > .git/lfs/objects/aa/one;"
+        " printf '*.bin filter=lfs -text\\n' > .gitattributes;"
         "echo content > big.bin; git add -A; git commit -qm lfs; echo changed > big.bin",
     )
 
@@ -245,7 +250,8 @@ def odd_names(folder: Path) -> Path:
     base = os.fsencode(folder)
     for name in (
         b"new\nline", b"\xff\xfe not utf8", b"-dash", b'quo"te', b"it's", b"back\\slash", b"trailing ", b" leading",
-        b"\xc3\xa4\xc3\xb6.txt", b"a\xcc\x88", b"*", b"[x]", b"?", b":(top)x", b"#hash", b"!bang", b"tab\there", b"git~1",
+        b"\xc3\xa4\xc3\xb6.txt", b"a\xcc\x88", b"*", b"[x]", b"?", b":(top)x", b"#hash", b"!bang",
+        b"tab\there", b"git~1",
     ):  # fmt: skip
         with open(os.path.join(base, name), "wb") as file:
             file.write(name)
@@ -365,7 +371,8 @@ def attributes_of_all_kinds(folder: Path) -> Path:
     return _repository(
         folder,
         "printf '* text eol=lf\\n*.x binary\\n[attr]mine -diff merge=ours\\n*.y mine\\n' > .gitattributes;"
-        "printf '*.txt eol=crlf\\n' > .git/info/attributes; printf 'a\\r\\nb\\n' > c.txt; printf 'a\\r\\n' > c.x; echo > c.y",
+        "printf '*.txt eol=crlf\\n' > .git/info/attributes; printf 'a\\r\\nb\\n' > c.txt;"
+        " printf 'a\\r\\n' > c.x; echo > c.y",
     )
 
 
@@ -373,8 +380,10 @@ def attributes_of_all_kinds(folder: Path) -> Path:
 def ignore_rules_everywhere(folder: Path) -> Path:
     return _repository(
         folder,
-        "printf 'secret\\n/only-here\\n' > .git/info/exclude; printf '*.tmp\\n!keep.tmp\\nbuild/\\n/anchored\\na/b\\n' > src/.gitignore;"
-        "mkdir -p src/build src/sub/build src/a/b src/sub/a/b .venv/lib; echo '*' > .venv/.gitignore; echo v > .venv/lib/v;"
+        "printf 'secret\\n/only-here\\n' > .git/info/exclude;"
+        " printf '*.tmp\\n!keep.tmp\\nbuild/\\n/anchored\\na/b\\n' > src/.gitignore;"
+        "mkdir -p src/build src/sub/build src/a/b src/sub/a/b .venv/lib; echo '*' > .venv/.gitignore;"
+        " echo v > .venv/lib/v;"
         "for f in secret only-here src/only-here src/x.tmp src/keep.tmp src/build/b src/sub/build/b src/anchored"
         " src/sub/anchored src/a/b/c src/sub/a/b/c src/sub/secret; do echo $f > $f; done;"
         "echo tracked > src/build/tracked; git add -f src/build/tracked; git commit -qm tracked-but-ignored",
@@ -394,7 +403,8 @@ def replaced_objects(folder: Path) -> Path:
 
 
 class Damage:
-    """What an agent may do; nothing of it is allowed to last. Ignored files are left alone, as their loss is not undone."""
+    """What an agent may do;"
+    " nothing of it is allowed to last. Ignored files are left alone, as their loss is not undone."""
 
     @staticmethod
     def files(root: Path) -> None:
@@ -457,13 +467,18 @@ class Damage:
                 git merge --abort; git rebase --abort; git cherry-pick --abort; git bisect reset
                 echo agent > agent.txt; git -c commit.gpgsign=false add -A
                 git -c commit.gpgsign=false commit -q --no-verify -m agent
-                git checkout -q -b agent-branch; echo more >> agent.txt; git -c commit.gpgsign=false commit -qam more --no-verify
-                git -c tag.gpgsign=false tag -f v1; git tag -d v1; git -c tag.gpgsign=false tag v2; git branch -D side; git branch -f side HEAD
+                git checkout -q -b agent-branch; echo more >> agent.txt
+                git -c commit.gpgsign=false commit -qam more --no-verify
+                git -c tag.gpgsign=false tag -f v1; git tag -d v1; git -c tag.gpgsign=false tag v2
+                git branch -D side; git branch -f side HEAD
                 echo x >> agent.txt; git stash -q; git stash drop -q stash@{1}
-                git config user.name Agent; git config core.bare false; git config alias.x '!false'; git config core.hooksPath /x
+                git config user.name Agent; git config core.bare false; git config alias.x '!false'
+                git config core.hooksPath /x
                 printf '#!/bin/sh\\nexit 9\\n' > .git/hooks/pre-commit; chmod +x .git/hooks/pre-commit
-                rm -rf .git/info/exclude .git/description; echo junk > .git/junk; mkdir -p .git/junkdir/deep; touch .git/index.lock
-                git update-ref -d refs/heads/main; git pack-refs --all; git reflog expire --expire=now --all; git gc -q --prune=now
+                rm -rf .git/info/exclude .git/description; echo junk > .git/junk
+                mkdir -p .git/junkdir/deep; touch .git/index.lock
+                git update-ref -d refs/heads/main; git pack-refs --all
+                git reflog expire --expire=now --all; git gc -q --prune=now
                 """,
                 check=False,
             )

@@ -12,6 +12,8 @@ import pytest
 
 from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.workspace import Workspace, WorkspaceProblem, WorkspaceRefused, check_directory, find_root
+from beatctl.activities.workspace.git import Git
+from beatctl.activities.workspace.problems import explained
 from tests.workspace import fingerprint
 from tests.workspace.copies import KINDS, sh
 
@@ -277,9 +279,20 @@ def test_the_users_global_excludes_are_honoured(place: Path, root: Path, folder:
 def test_beatctls_home_inside_the_workspace_is_no_part_of_it(root: Path) -> None:
     workspace = Workspace.open(Home(root / ".state").create().loop("k3f9"), root)
     (root / ".state/more").write_text("x")
+    (root / ".state/loops/k3f9/runs/1").mkdir(parents=True)
+    workspace.capture("1", "m")
+    workspace.close()
     assert workspace.edits() == []
     workspace.restore(workspace.baseline, None)
     assert (root / ".state/more").exists()
+
+
+def test_a_submodule_that_is_ignored_is_said_to_be_unprotected(place: Path, folder: LoopFolder) -> None:
+    (place / "work").mkdir()
+    root = KINDS["submodule"](place / "work")
+    assert Workspace.open(Home(place / "other").create().loop("a"), root).warnings == []
+    (root / ".gitignore").write_text("sub\n")
+    assert "sub" in Workspace.open(folder, root).warnings[0]
 
 
 def test_diffs_show_only_the_loops_changes(workspace: Workspace, root: Path) -> None:
@@ -328,18 +341,20 @@ def test_huge_untracked_content_is_refused_by_name_unless_allowed(root: Path, fo
     Workspace.open(folder, root)
 
 
-def test_a_full_disk_is_a_reason_of_its_own(root: Path, folder: LoopFolder, place: Path) -> None:
-    """A store of limited size, made with a file size limit, which the system reports like a quota."""
-    workspace = Workspace.open(folder, root)
-    from beatctl.activities.workspace.problems import explained
+def test_a_full_disk_is_a_reason_of_its_own(place: Path) -> None:
+    def fill() -> None:
+        with explained(str(place)), Path("/dev/full").open("w") as file:
+            file.write("x")
 
-    with (
-        pytest.raises(WorkspaceProblem) as problem,
-        explained(str(workspace.root)),
-        Path("/dev/full").open("w") as file,
-    ):
-        file.write("x")
-        file.flush()
+    with pytest.raises(WorkspaceProblem, match=str(place)) as problem:
+        fill()
+    assert problem.value.reason == "no-space"
+    git = Git(place, {"GIT_DIR": str(place), "GIT_CONFIG_COUNT": "0"})
+    git.environment["PATH"] = f"{place}:{os.environ['PATH']}"
+    (place / "git").write_text("#!/bin/sh\necho 'fatal: write error: No space left on device' >&2; exit 128\n")
+    (place / "git").chmod(0o755)
+    with pytest.raises(WorkspaceProblem, match="No space left") as problem:
+        git.run("write-tree")
     assert problem.value.reason == "no-space"
 
 
