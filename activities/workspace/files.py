@@ -51,6 +51,21 @@ def lstat(path: bytes | str | Path) -> os.stat_result | None:
         return None
 
 
+def read_regular(path: bytes | str | Path) -> bytes | None:
+    """A regular file's content; None for anything else, also for a pipe, which would be waited for for ever."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(handle, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(handle).st_mode) else None
+
+
+def is_special(entry: os.DirEntry[bytes]) -> bool:
+    """Whether an entry is a pipe, a socket or a device."""
+    return not (entry.is_symlink() or entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False))
+
+
 def parents(path: bytes) -> Iterator[bytes]:
     """The folders above a path, outermost first; the root (an empty path) left out."""
     at = path.find(b"/")

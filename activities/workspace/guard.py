@@ -28,7 +28,7 @@ from .admin_files import (
 )
 from .agent_commits import AgentCommits, from_reflogs, worth_keeping
 from .dotgit import Dotgit
-from .files import lstat, read_json, remove_tree, to_bytes, to_text, write_json
+from .files import lstat, read_json, read_regular, remove_tree, to_bytes, to_text, write_json
 from .object_mirror import ObjectMirror
 from .other_worktrees import checked_out_elsewhere, is_shared, stashed_elsewhere
 from .places import Repository, find_repository
@@ -292,11 +292,7 @@ def _bases(now: Dotgit, repository: Repository | None, path: Path) -> list[tuple
 
 
 def _read(base: Path, path: bytes) -> bytes:
-    try:
-        with open(os.path.join(os.fsencode(base), path), "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
+    return read_regular(os.path.join(os.fsencode(base), path)) or b""
 
 
 def _recorded_refs(area: Area, copies: Copies) -> dict[str, str]:

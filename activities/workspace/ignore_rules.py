@@ -14,7 +14,9 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .files import is_special, shown
 from .git import Git, clean_environment, split
+from .problems import WorkspaceRefused
 
 _SPECIAL = re.compile(rb"[\\*?\[\]]")
 
@@ -114,6 +116,7 @@ def _repository(
                 found.unreadable.append(folder)
                 continue
             names = {entry.name for entry in entries}
+            _refuse_pipes(folder, entries)
             if folder != prefix and b".git" in names:
                 nested.append(folder)
                 continue
@@ -135,6 +138,16 @@ def _repository(
         found.repositories.append(path)
         inner = os.path.join(root, path, b".git", b"info", b"exclude")
         _repository(root, path, private, user_rules, _content(inner), found, outside)
+
+
+def _refuse_pipes(folder: bytes, entries: list[os.DirEntry[bytes]]) -> None:
+    """git would wait for ever for what such a file says."""
+    for entry in entries:
+        if entry.name in (b".gitignore", b".gitattributes") and is_special(entry):
+            name = shown(os.path.join(folder, entry.name))
+            raise WorkspaceRefused(
+                f"{name} is a pipe or device, at which git would hang. Remove it, or make it a file."
+            )
 
 
 def _content(path: bytes) -> bytes:

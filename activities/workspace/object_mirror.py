@@ -91,6 +91,8 @@ class ObjectMirror:
                 return False
             os.makedirs(source)
             names = set()
+        if not known and self.copy.is_dir():
+            known = {name: [] for name in os.listdir(self.copy)}
         times: dict[str, list[int]] = {}
         mended = False
         for name in sorted((names | known.keys()) - {"info"}):  # what is in info is guarded by content

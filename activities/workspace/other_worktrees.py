@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .files import read_regular
+
 _SHARED = (b"config", b"hooks", b"info", b"packed-refs", b"refs", b"logs/refs", b"shallow", b"description", b"modules")
 
 
@@ -16,19 +18,13 @@ def checked_out_elsewhere(common: Path, own: Path) -> set[str]:
 
 
 def _branch(head: Path) -> str:
-    try:
-        text = head.read_text("utf-8", "surrogateescape").strip()
-    except OSError:
-        return ""
+    text = (read_regular(head) or b"").decode("utf-8", "surrogateescape").strip()
     return text.removeprefix("ref: refs/heads/") if text.startswith("ref: refs/heads/") else ""
 
 
 def stashed_elsewhere(common: Path, branches: set[str]) -> bool:
     """Whether the newest stash was made on a branch that another work tree has checked out."""
-    try:
-        lines = (common / "logs/refs/stash").read_bytes().splitlines()
-    except OSError:
-        return False
+    lines = (read_regular(common / "logs/refs/stash") or b"").splitlines()
     said = lines[-1].partition(b"\t")[2].decode("utf-8", "surrogateescape").lower() if lines else ""
     return any(f"on {branch.lower()}:" in said for branch in branches)
 

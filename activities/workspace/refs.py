@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from .files import read_regular
+
 _NAME = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -25,10 +27,7 @@ def parse_packed(content: bytes) -> dict[str, str]:
 
 
 def packed(common: Path) -> dict[str, str]:
-    try:
-        return parse_packed((common / "packed-refs").read_bytes())
-    except OSError:
-        return {}
+    return parse_packed(read_regular(common / "packed-refs") or b"")
 
 
 def loose(common: Path, below: str = "refs") -> dict[str, str]:
@@ -39,8 +38,9 @@ def loose(common: Path, below: str = "refs") -> dict[str, str]:
             if name.endswith(".lock"):
                 continue
             path = Path(folder, name)
-            with contextlib.suppress(OSError):
-                refs[str(path.relative_to(common))] = _text(path.read_bytes())
+            content = read_regular(path)
+            if content is not None:
+                refs[str(path.relative_to(common))] = _text(content)
     return refs
 
 
@@ -50,9 +50,8 @@ def all_refs(common: Path) -> dict[str, str]:
 
 def read(common: Path, ref: str) -> str | None:
     """The object a ref names, or None."""
-    with contextlib.suppress(OSError):
-        return _text((common / ref).read_bytes())
-    return packed(common).get(ref)
+    content = read_regular(common / ref)
+    return packed(common).get(ref) if content is None else _text(content)
 
 
 def write(common: Path, ref: str, name: str) -> None:

@@ -6,6 +6,7 @@ Two gits and one pass over the known folders, side by side: `diff-files` names t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .files import Signature, is_left_behind, lstat, parents, signature, to_bytes
+from .files import Signature, is_left_behind, is_special, lstat, parents, signature, to_bytes
 from .git import split
 from .private_git import PrivateGit
 from .state import Folders
@@ -128,6 +129,8 @@ class Scanner:
         for entry in entries:
             if entry.name == b".git":
                 holds = bool(path)
+            elif entry.name == b".gitattributes" and is_special(entry):
+                _remove_pipe(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 below = path + b"/" + entry.name if path else entry.name
                 if below not in found.folders.known and below not in found.folders.ignored:
@@ -202,6 +205,14 @@ class Scanner:
             for path in split(self._git.run("ls-files", "-o", "-z", "--directory", exclude, "--", *paths)):
                 named.add(path.removesuffix(b"/"))
         return named & folders
+
+
+def _remove_pipe(path: bytes) -> None:
+    """Remove a pipe at which git hangs: one that waits for it already goes on when this end is closed."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        os.unlink(path)
+        os.close(handle)
 
 
 def chunks(paths: list[bytes], size: int = 500) -> Iterable[list[bytes]]:

@@ -199,6 +199,19 @@ def test_damaged_objects_are_put_back(workspace: Workspace, root: Path) -> None:
     sh(root, "git fsck --full")
 
 
+def test_damaged_packs_are_put_back(root: Path, folder: LoopFolder) -> None:
+    sh(root, "git gc -q")
+    workspace = Workspace.open(folder, root)
+    for path in (root / ".git/objects/pack").iterdir():
+        path.unlink()
+        path.write_bytes(b"junk")
+    assert "objects" in workspace.capture("1", "m").repaired
+    sh(root, "git fsck --full")
+    sh(root, "git repack -adq")
+    workspace.capture("2", "m")
+    sh(root, "git fsck --full")
+
+
 def test_ignored_files_stay_whatever_happens_to_ignore_rules_and_folders(workspace: Workspace, root: Path) -> None:
     (root / ".gitignore").unlink()
     sh(root, "rm -r src; echo junk > src; mkdir -p pkg/ignored; echo new > pkg/new; echo keep > pkg/ignored/keep")
@@ -212,6 +225,56 @@ def test_ignored_files_stay_whatever_happens_to_ignore_rules_and_folders(workspa
     assert workspace.edits() == [], "the folder that had to stay is no edit of the user's"
     (root / "pkg/again").write_text("x")
     assert workspace.edits() == ["pkg/again"]
+
+
+def test_pipes_where_git_reads_files_hang_nothing(workspace: Workspace, root: Path) -> None:
+    before = fingerprint.of(root)
+    for path in (
+        ".gitattributes",
+        "src/.gitattributes",
+        ".gitignore",
+        ".git/HEAD",
+        ".git/refs/heads/main",
+        ".git/index",
+    ):
+        (root / path).unlink(missing_ok=True)
+        os.mkfifo(root / path)
+    (root / "a.txt").write_text("agent")
+    (root / "src/main.py").write_text("agent")
+    assert set(workspace.capture("1", "m").paths) == {".gitignore", "a.txt", "src/main.py"}
+    workspace.restore(workspace.baseline, None)
+    assert fingerprint.differences(before, fingerprint.of(root)) == {}
+
+
+def test_pipes_where_git_reads_files_are_refused_at_the_start(root: Path, folder: LoopFolder) -> None:
+    os.mkfifo(root / "src/.gitattributes")
+    with pytest.raises(WorkspaceRefused, match=r"src/\.gitattributes"):
+        Workspace.open(folder, root)
+
+
+def test_nothing_is_written_through_a_link_that_leads_out(workspace: Workspace, root: Path) -> None:
+    outside = root.parent / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "main.py").write_text("theirs")
+    (outside / "deep/x").write_text("theirs")
+    before = fingerprint.files(outside)
+    shutil.rmtree(root / "src")
+    (root / "src").symlink_to(outside)
+    capture = workspace.capture("1", "m")
+    assert capture.paths == ["src", "src/deep/x", "src/main.py"]
+    workspace.restore(workspace.baseline, "left")
+    workspace.restore(capture.snapshot, "left")
+    workspace.undo()
+    assert fingerprint.files(outside) == before
+
+
+def test_ignored_content_in_the_way_of_a_file_is_kept_aside(workspace: Workspace, root: Path) -> None:
+    (root / "a.txt").unlink()
+    (root / "a.txt").mkdir()
+    (root / "a.txt/x.log").write_text("ignored")
+    workspace.restore(workspace.baseline, None)
+    assert (root / "a.txt").is_file()
+    assert [path.read_text() for path in (workspace.folder.workspace / "aside").rglob("x.log")] == ["ignored"]
 
 
 def test_an_agents_own_nested_repository_comes_and_goes_with_its_snapshots(workspace: Workspace, root: Path) -> None:
