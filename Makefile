@@ -66,7 +66,7 @@ test-agents: server
 	@mkdir -p "$(AGENTS)"
 	@npm install --prefix "$(AGENTS)" --no-fund --no-audit --loglevel=error \
 	  @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0
-	@PATH="$(AGENTS)/node_modules/.bin:$$PATH" $(PY) -m pytest -q -m real_agents $(ARGS)
+	@PATH="$(AGENTS)/node_modules/.bin:$$PATH" $(PY) -m pytest -q -n $(WORKERS) -m real_agents $(ARGS)
 
 pins: $(READY)
 	@$(PY) tests/packaging/pins.py
