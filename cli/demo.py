@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from beatctl.cli.output import out, out_json, say
-from beatctl.cli.problems import CANCELLED, DETACHED, ENDED_WITHOUT, ENVIRONMENT, Unavailable, Usage
+from beatctl.cli.problems import CANCELLED, ENDED_WITHOUT, ENVIRONMENT, USAGE, Unavailable, Usage
 from beatctl.cli.render import change, score
 from beatctl.worker.isolation import python_module
 
@@ -44,11 +44,21 @@ def run_demo(agent: str | None, as_json: bool, keep: Path | None) -> int:
     loops: list[dict[str, Any]] = []
     for words in (optimize, retry):
         code, status = _start(words, project)
-        if status is None and not loops and keep is None:
-            shutil.rmtree(project.parent)  # nothing started: nothing to look at
-        if status is None or code in (ENVIRONMENT, CANCELLED, DETACHED):
+        if status is None:
+            if code in (USAGE, ENVIRONMENT) and not loops and keep is None:
+                shutil.rmtree(project.parent)  # nothing started: nothing to look at
             return code or ENDED_WITHOUT
         loops.append(status)
+        if status["state"] != "finished" or code in (ENVIRONMENT, CANCELLED):
+            if as_json:
+                out_json(
+                    {
+                        "directory": str(project),
+                        "loops": loops,
+                        "problem": f"Loop {status['id']} did not get to its end.",
+                    }
+                )
+            return code or ENDED_WITHOUT  # paused, cancelled or left: what to do is said
     smaller, fixed = loops
     problem = _problem(smaller, fixed, project)
     if as_json:

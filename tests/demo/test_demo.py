@@ -69,3 +69,15 @@ def test_a_demo_that_fails_without_words_where_the_agent_or_git_is_missing(
     assert not list(Path(temporary["TMPDIR"]).glob("beatctl-demo-*")), "nothing started: nothing to keep"
     done = shared_beatctl("demo", cwd=place, env={**temporary, "PATH": str(place)}, expect=3)
     assert "git is not on PATH" in done.stderr
+
+
+def test_a_demo_that_starts_its_second_loop_in_the_way_of_the_first(
+    shared_beatctl: Beatctl, place: Path, temporary: dict[str, str]
+) -> None:
+    """An agent that may not do anything: the first loop pauses, and keeps the folder for itself."""
+    done = shared_beatctl("demo", "--agent", "true", "--json", cwd=place, env=temporary, expect=1)
+    (loop,) = done.json["loops"]
+    assert (loop["state"], loop["reason"]) == ("paused", "unchanged")
+    assert f"beatctl resume {loop['id']}" in done.stderr
+    assert Path(done.json["directory"]).is_dir()
+    shared_beatctl("cancel", loop["id"], cwd=place, expect=(0, 4))
