@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +19,14 @@ from typing import Any, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from beatctl.activities.beating import beating
 from beatctl.activities.processes import (
     CommandSpec,
     Lost,
     RunResult,
     Spawner,
     Try,
+    TryState,
     end,
     end_remains,
     latest_try,
@@ -32,7 +34,6 @@ from beatctl.activities.processes import (
     wait,
 )
 
-HEARTBEAT_S = 1.0
 _NOTE_BYTES = 1024
 
 T = TypeVar("T")
@@ -63,19 +64,17 @@ async def run_child(
     """Bring the run in folder `run` to its end, whatever an earlier attempt has done of it.
 
     `prepare(run)` makes the command of a fresh run, called only when nothing of it has started. `put_back(k)` undoes
-    what lost try k left in the workspace. Raises CancelledError once the whole process tree is gone, when the loop was
-    cancelled; a worker that stops leaves the child running and raises a retryable error.
+    what try k, which was lost, left in the workspace. Raises CancelledError once the whole process tree is gone, when
+    the loop was cancelled; a worker that stops leaves the child running and raises a retryable error.
     """
-    async with _beating():
+    async with beating():
         current = await asyncio.to_thread(latest_try, run)
-        lost = 0
         adopted = False
         while True:
-            state = await asyncio.to_thread(current.state) if current is not None else "fresh"
+            state = await asyncio.to_thread(_state, current) if current is not None else "fresh"
             if current is not None and state == "lost":
-                lost += 1
                 await asyncio.to_thread(end_remains, current)
-                await put_back(lost)
+                await put_back(current.number)
                 current, state = None, "fresh"
             if state == "fresh":
                 if current is not None:
@@ -89,7 +88,23 @@ async def run_child(
             assert current is not None
             with contextlib.suppress(Lost):
                 result = await _or_end(wait(current), current)
-                return Finished(current, result, adopted, lost)
+                return Finished(current, result, adopted, await asyncio.to_thread(_lost_before, run, current))
+
+
+def _state(current: Try) -> TryState:
+    """Its state; a result that cannot be read is none."""
+    state = current.state()
+    if state == "done":
+        try:
+            current.result()
+        except Lost:
+            return "lost"
+    return state
+
+
+def _lost_before(run: Path, current: Try) -> int:
+    """How many tries of the run were lost before this one, whichever worker saw them."""
+    return sum(_state(Try(run / f"try-{number}")) == "lost" for number in range(1, current.number))
 
 
 async def _or_end(work: Coroutine[Any, Any, T], current: Try) -> T:
@@ -111,27 +126,6 @@ async def _or_end(work: Coroutine[Any, Any, T], current: Try) -> T:
     finally:
         task.cancel()
         stopping.cancel()
-
-
-@contextlib.asynccontextmanager
-async def _beating() -> AsyncIterator[None]:
-    """Heartbeats for as long as the block runs, none for what is over within a second.
-
-    They carry no details: all that recovery needs is on disk, and the server keeps but few of them.
-    """
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            activity.heartbeat()
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @dataclass(frozen=True)

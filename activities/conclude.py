@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from beatctl.activities.home import Home
+from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.ledger import Ledger, Mark, Row, Status
 from beatctl.activities.snapshot_workspace import told_as_problem
 from beatctl.activities.workspace import Workspace, WorkspaceProblem, release
@@ -21,6 +23,8 @@ class ConcludeInput(BaseModel):
     """The ref's name whose commit gets score and verdict as trailers."""
     restore: str | None = None
     """The snapshot to put back; None leaves the work tree alone."""
+    keep: str = "left"
+    """The ref's name for what that would lose."""
 
 
 class CloseInput(BaseModel):
@@ -47,7 +51,7 @@ def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str 
         if given.restore is not None or given.label is not None:
             workspace = Workspace.load(home.loop(status.id))
             if given.restore is not None:
-                workspace.restore(given.restore, keep=f"{row.iteration}-left")
+                workspace.restore(given.restore, keep=given.keep)
             if given.label is not None:
                 row = row.model_copy(update={"snapshot": workspace.label(given.label, _trailers(row))})
                 status = status.model_copy(
@@ -80,13 +84,17 @@ def publish_status(ledger: Ledger, status: Status) -> None:
 def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
     """End a loop's hold on its folder. Whatever fails here is told in the status, and nothing is removed then."""
     loop = home.loop(given.status.id)
+    before = ledger.status(given.status.id)
+    if before is not None and before.state == "finished":  # done by an attempt whose answer was lost
+        _give_back(home, before)
+        return before
     status, rows = given.status, [given.row] if given.row is not None else []
     try:
         if given.opened:
             workspace = Workspace.load(loop)
             if given.interrupted is not None and given.restore is not None:
-                captured = workspace.capture(given.interrupted, f"beatctl: {status.id} interrupted")
-                rows = [row.model_copy(update={"snapshot": row.snapshot or captured.snapshot}) for row in rows]
+                left = _captured_once(workspace, loop, given.interrupted)
+                rows = [row.model_copy(update={"snapshot": row.snapshot or left}) for row in rows]
             if given.restore is not None and not workspace.edits():
                 workspace.restore(given.restore, keep=None, child_ran=False)
             workspace.close()
@@ -94,7 +102,25 @@ def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
         words = f"{status.detail} The work tree could not be put back: {error}. Try: beatctl undo {status.id}"
         status = status.model_copy(update={"detail": words.strip()})
     ledger.write(status, *rows)
+    _give_back(home, status)
+    return status
+
+
+def _captured_once(workspace: Workspace, loop: LoopFolder, name: str) -> str:
+    """The snapshot of what an interrupted child left. Asked again after the tree was put back, it must not be taken
+    anew: it would be empty, under the same name."""
+    note = loop.root / "interrupted.json"
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return str(json.loads(note.read_text(encoding="utf-8"))["snapshot"])
+    captured = workspace.capture(name, f"beatctl: {loop.id} interrupted")
+    draft = note.with_suffix(".part")
+    draft.write_text(json.dumps({"name": name, "snapshot": captured.snapshot}), encoding="utf-8")
+    draft.replace(note)
+    return captured.snapshot
+
+
+def _give_back(home: Home, status: Status) -> None:
+    loop = home.loop(status.id)
     loop.environment.unlink(missing_ok=True)
     loop.now.unlink(missing_ok=True)
     release(home, Path(status.worktree), status.id)
-    return status

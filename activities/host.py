@@ -8,6 +8,7 @@ from typing import Any
 from temporalio import activity
 
 from beatctl.activities import conclude, run_agent, run_evaluator, snapshot_workspace
+from beatctl.activities.beating import in_thread_to_its_end
 from beatctl.activities.conclude import CloseInput, ConcludeInput
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Status
@@ -48,9 +49,9 @@ class Activities:
         with snapshot_workspace.told_as_problem():
             return await run_evaluator.run_evaluator(self._home, self._spawner, given)
 
-    @activity.defn(no_thread_cancel_exception=True)
-    def open_workspace(self, given: OpenInput) -> Opened:
-        return snapshot_workspace.open_workspace(self._home, given)
+    @activity.defn
+    async def open_workspace(self, given: OpenInput) -> Opened:
+        return await in_thread_to_its_end(lambda: snapshot_workspace.open_workspace(self._home, given))
 
     @activity.defn(no_thread_cancel_exception=True)
     def snapshot_workspace(self, given: SnapshotInput) -> Snapshot:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +17,8 @@ from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import CommandSpec, Spawner
 from beatctl.activities.prompt import MOST_EXPERIMENTS, Standing, Task, compose, last_evaluator_output
-from beatctl.activities.workspace import Workspace
+from beatctl.activities.text import clean
+from beatctl.activities.workspace import Workspace, WorkspaceProblem
 
 _PROMPT = "prompt.md"
 _LAST_MESSAGE = "last-message.txt"
@@ -69,13 +72,17 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
         edits = await asyncio.to_thread(workspace.edits)
         if edits:
             raise _Edited(edits)
+        if not os.path.isdir(given.directory):
+            text = f"{given.directory} is gone. Put it back, then: beatctl resume {given.loop}"
+            raise WorkspaceProblem(text, "folder-gone")
         prompt = await asyncio.to_thread(_prompt, home, ledger, given)
         run.mkdir(parents=True, exist_ok=True)
         prompt_file = run / _PROMPT
-        prompt_file.write_text(prompt, errors="surrogateescape")
+        prompt_file.write_text(clean(prompt), encoding="utf-8")
+        last_message.unlink(missing_ok=True)  # a lost try's is not this one's
         root = Path(given.worktree) if given.worktree != given.directory else None
         prompted = agents.command_line(given.agent, prompt, prompt_file, last_message_file=last_message, root=root)
-        step = f" step {given.standing.step}" if given.run != "agent" else ""
+        step = f" step {given.standing.step}" if given.standing.step > 1 else ""
         tell(loop.now, f"{given.agent.name}{step}", given.standing.iteration, run)
         return CommandSpec(
             argv=prompted.argv,
@@ -92,7 +99,8 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
         )
 
     async def put_back(lost: int) -> None:
-        await asyncio.to_thread(restore_known, loop, f"{given.standing.iteration}-lost{lost}")
+        step = f"-step{given.standing.step}" if given.standing.step > 1 else ""
+        await asyncio.to_thread(restore_known, loop, f"{given.standing.iteration}{step}-lost{lost}")
 
     try:
         finished = await run_child(run, spawner, prepare, put_back)
@@ -139,12 +147,12 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> Agent
         outcome.summary = f"{outcome.summary} (left running, and ended: {', '.join(result.left_behind[:5])})".strip()
     return AgentResult(
         status=status,
-        error=None if status == "done" else error,
-        summary=outcome.summary,
+        error=None if status == "done" else clean(error or "") or None,
+        summary=clean(outcome.summary),
         exit_code=result.exit_code if result.signal is None else -result.signal,
-        model=outcome.model or given.agent.model,
-        session_id=outcome.session_id,
-        cost_usd=outcome.cost_usd,
+        model=clean(outcome.model)[:200] if outcome.model else given.agent.model,
+        session_id=clean(outcome.session_id)[:200] if outcome.session_id else None,
+        cost_usd=outcome.cost_usd if outcome.cost_usd is not None and math.isfinite(outcome.cost_usd) else None,
         tokens=outcome.tokens,
         started_at=result.started_at,
         duration_s=finished.duration_s,

@@ -58,6 +58,8 @@ class EvaluatorResult(BaseModel):
             return f"timed out after {self.timeout_s:g} s"
         if self.ended_by == "output-limit":
             return "printed more than 1 GiB and was ended"
+        if self.ended_by == "not-started":
+            return self.line or "could not be started"
         if self.signal is not None:
             return f"ended by signal {self.signal}{said}"
         if self.exit_code:

@@ -11,6 +11,8 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from beatctl.activities.text import clean
+
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MOST_METRICS = 32
 _SHOWN = 200
@@ -69,7 +71,7 @@ def _parse_json(line: str, where: str) -> Score:
     if value is None:
         return Score(None, f'{where} was "{shown(line)}", which has no finite number as "score"')
     metrics = document.get("metrics")
-    found = {str(k): _number(v) for k, v in metrics.items()} if isinstance(metrics, dict) else {}
+    found = {clean(str(k)): _number(v) for k, v in metrics.items()} if isinstance(metrics, dict) else {}
     kept = [(k[:80], v) for k, v in found.items() if v is not None][:_MOST_METRICS]
     return Score(value, metrics=dict(kept))
 

@@ -15,7 +15,10 @@ from temporalio.exceptions import ApplicationError
 
 from beatctl.activities.home import Home
 from beatctl.activities.prompt import Task
+from beatctl.activities.text import clean
 from beatctl.activities.workspace import Workspace, WorkspaceProblem
+
+_MOST_REPAIRED = 20
 
 
 class OpenInput(BaseModel):
@@ -65,11 +68,11 @@ def told_as_problem() -> Iterator[None]:
     try:
         yield
     except WorkspaceProblem as problem:
-        raise ApplicationError(problem.text, type=problem.reason, non_retryable=True) from problem
+        raise ApplicationError(clean(problem.text), type=problem.reason, non_retryable=True) from problem
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ApplicationError(
-                f"No space left for {error.filename or 'the workspace'}", type="no-space", non_retryable=True
+                clean(f"No space left for {error.filename or 'the workspace'}"), type="no-space", non_retryable=True
             ) from error
         raise
 
@@ -78,7 +81,7 @@ def open_workspace(home: Home, given: OpenInput) -> Opened:
     """Take the baseline and the copies that protect it."""
     loop = home.loop(given.loop)
     with told_as_problem():
-        loop.task.write_text(given.task.model_dump_json())
+        loop.task.write_text(given.task.model_dump_json(), encoding="utf-8")
         workspace = Workspace.open(loop, Path(given.worktree), allow_large=given.allow_large)
         return Opened(baseline=workspace.baseline)
 
@@ -88,7 +91,14 @@ def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
     with told_as_problem():
         workspace = Workspace.load(home.loop(given.loop))
         capture = workspace.capture(given.name, given.message, child_ran=given.child_ran)
-        return Snapshot(snapshot=capture.snapshot, changed=capture.changed, repaired=capture.repaired)
+        return Snapshot(snapshot=capture.snapshot, changed=capture.changed, repaired=_told(capture.repaired))
+
+
+def _told(repaired: list[str]) -> list[str]:
+    """What was put back, as much of it as belongs in a history: an agent can make ten thousand tags."""
+    words = [clean(word)[:200] for word in repaired[:_MOST_REPAIRED]]
+    others = len(repaired) - len(words)
+    return [*words, f"{others} more"] if others else words
 
 
 def restore_workspace(home: Home, given: RestoreInput) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from beatctl.activities.conclude import ConcludeInput
 from beatctl.activities.ledger import Mark
@@ -19,11 +19,12 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
     loop.doing("baseline snapshot")
     try:
         opened = await loop.calls.open()
-    except ActivityError as error:
+    except FailureError as error:
         if is_cancelled_exception(error):
             raise
         return "no-baseline", f"The folder could not be taken as a baseline; no agent ran. {problem_of(error)[1]}"
-    state.first = it.snapshot = opened.baseline
+    it.take(opened.baseline, it.name)
+    state.first = opened.baseline
     state.baseline = state.base = Mark(iteration=0, snapshot=opened.baseline)
     refused = await run_check(loop, it)
     if refused is not None:
@@ -44,7 +45,7 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
     row = it.row(loop, None)
     state.count(row)
     status = state.status(loop.spec, loop.time())
-    label = ConcludeInput(row=row, status=status, label="0", restore=opened.baseline)
+    label = ConcludeInput(row=row, status=status, label=it.ref, restore=opened.baseline, keep=it.left())
     snapshot = await loop.calls.conclude(label)
     state.first = snapshot
     for held in (state.best, state.base, state.baseline):

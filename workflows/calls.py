@@ -6,13 +6,14 @@ adopts what runs. The quick steps on the workspace are local activities.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.conclude import CloseInput, ConcludeInput
@@ -42,19 +43,25 @@ _PAUSES = ("no-space", "folder-gone", "workspace")
 class Calls:
     """The activities of one loop, with its spec filled in."""
 
-    def __init__(self, spec: LoopSpec, pause: Callable[[str, str], Awaitable[object]]) -> None:
+    def __init__(self, spec: LoopSpec, wait: Callable[[str, str], Awaitable[None]]) -> None:
+        """`wait(reason, detail)` pauses the loop until it is resumed."""
         self._spec = spec
-        self._pause = pause
+        self._wait = wait
 
     async def _sure(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """The call's result, however often the workspace has to be mended before there is one."""
         while True:
             try:
                 return await call()
-            except ActivityError as error:
+            except FailureError as error:
                 if is_cancelled_exception(error):
                     raise
-                await self._pause(*problem_of(error))
+                await self._wait(*problem_of(error))
+
+    async def _begin(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """The same for what a loop that is being cancelled does not begin any more."""
+        heed_cancel()
+        return await self._sure(call)
 
     def task(self) -> Task:
         spec = self._spec
@@ -75,13 +82,15 @@ class Calls:
             Activities.open_workspace,
             given,
             start_to_close_timeout=timedelta(hours=2),
+            heartbeat_timeout=_HEARTBEAT,
             retry_policy=_QUICK,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary="baseline snapshot",
         )
 
     async def run_agent(self, agent: AgentSpec, run: str, timeout_s: float, standing: Standing) -> AgentResult:
         step = f" step {standing.step}" if self._spec.steps else ""
-        return await self._sure(
+        return await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_agent,
                 RunAgentInput(
@@ -104,7 +113,7 @@ class Calls:
     async def run_evaluator(
         self, command: str, iteration: int, run: str, timeout_s: float, *, scored: bool
     ) -> EvaluatorResult:
-        return await self._sure(
+        return await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_evaluator,
                 RunEvaluatorInput(
@@ -127,15 +136,15 @@ class Calls:
     async def snapshot(self, name: str, *, child_ran: bool = True) -> Snapshot:
         message = f"beatctl: {self._spec.id} experiment {name}"
         given = SnapshotInput(loop=self._spec.id, name=name, message=message, child_ran=child_ran)
-        return await self._sure(lambda: _locally(Activities.snapshot_workspace, given, summary=f"#{name} snapshot"))
+        return await self._begin(lambda: _locally(Activities.snapshot_workspace, given, summary=f"#{name} snapshot"))
 
     async def restore(self, snapshot: str, keep: str) -> list[str]:
         given = RestoreInput(loop=self._spec.id, snapshot=snapshot, keep=keep)
-        return await self._sure(lambda: _locally(Activities.restore_workspace, given, summary="restore"))
+        return await self._begin(lambda: _locally(Activities.restore_workspace, given, summary="restore"))
 
     async def find_edits(self) -> list[str]:
         given = EditsInput(loop=self._spec.id)
-        return await self._sure(lambda: _locally(Activities.find_edits, given, summary="look for edits"))
+        return await self._begin(lambda: _locally(Activities.find_edits, given, summary="look for edits"))
 
     async def conclude(self, given: ConcludeInput) -> str | None:
         return await self._sure(
@@ -145,27 +154,48 @@ class Calls:
         )
 
     async def publish(self, status: Status) -> None:
-        await _locally(Activities.publish_status, status, summary=f"status: {status.state}")
+        await _start_locally(Activities.publish_status, status, f"status: {status.state}", _QUICK)
 
     async def close(self, given: CloseInput) -> Status:
-        return await _locally(Activities.close_workspace, given, summary=f"close: {given.status.outcome}")
+        """Tried for as long as it takes: a loop whose end nobody wrote down would hold its folder for ever."""
+        return await _locally(Activities.close_workspace, given, summary=f"close: {given.status.outcome}", retry=_ADOPT)
 
 
-async def _locally(activity: Callable[[Activities, Given], Result], given: Given, summary: str) -> Result:
-    """A quick step on the workspace, in the worker that runs the workflow; once begun it is finished."""
-    return await workflow.execute_local_activity_method(
-        activity,
-        given,
-        start_to_close_timeout=_QUICK_LIMIT,
-        retry_policy=_QUICK,
-        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=summary,
+def heed_cancel() -> None:
+    """Raise CancelledError once the loop's cancellation was asked for.
+
+    What ends well although it was asked to be cancelled (an evaluator that was quicker than its next heartbeat) gives
+    its result, and the cancellation with that is taken for delivered: without another look it would be forgotten.
+    """
+    if workflow.cancellation_reason() is not None:
+        raise asyncio.CancelledError
+
+
+async def _locally(
+    activity: Callable[[Activities, Given], Result], given: Given, summary: str, retry: RetryPolicy = _QUICK
+) -> Result:
+    """A quick step on the workspace, in the worker that runs the workflow. Once begun it is finished, and its result
+    is taken: a cancellation that comes meanwhile is heeded by what would begin next."""
+    running = _start_locally(activity, given, summary, retry)
+    while True:
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if running.cancelled() or workflow.cancellation_reason() is None:
+                raise
+
+
+def _start_locally(
+    activity: Callable[[Activities, Given], Result], given: Given, summary: str, retry: RetryPolicy
+) -> workflow.ActivityHandle[Result]:
+    return workflow.start_local_activity_method(
+        activity, given, start_to_close_timeout=_QUICK_LIMIT, retry_policy=retry, summary=summary
     )
 
 
-def problem_of(error: ActivityError) -> tuple[str, str]:
-    """Why an activity failed, as a reason to pause and a sentence."""
-    cause: BaseException | None = error.cause
+def problem_of(error: FailureError) -> tuple[str, str]:
+    """Why an activity failed, as a reason to pause and a sentence. A local activity's error comes unwrapped."""
+    cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, ApplicationError):
         return (cause.type if cause.type in _PAUSES else "workspace"), cause.message
     return "workspace", str(cause or error)

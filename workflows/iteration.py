@@ -56,10 +56,21 @@ class Experiment:
     evaluations: list[EvaluatorResult] = field(default_factory=list)
     summary: str = ""
     snapshot: str | None = None
+    ref: str | None = None
+    """The name the snapshot has below refs/beatctl: the iteration's number, or `12-step1`."""
+    edits: bool = False
+    """It holds the user's own edits, which nothing takes out of the work tree again."""
+    running: bool = False
+    """A child runs or is about to; while the loop is paused none has come to it."""
+    touched: bool = False
+    """A child has run since the work tree was last taken or put back."""
+    written: Row | None = None
+    """Its row, once it was judged and counted."""
     changed: bool = False
     repaired: list[str] = field(default_factory=list)
     judgement: Judgement = field(default_factory=lambda: Judgement("crash", "interrupted", failure=True))
     runs: dict[str, int] = field(default_factory=dict)
+    lefts: int = 0
 
     def run_name(self, kind: str) -> str:
         """The next run's folder: `evaluator`, `evaluator-2`, …"""
@@ -69,6 +80,15 @@ class Experiment:
     @property
     def name(self) -> str:
         return str(self.number)
+
+    def left(self) -> str:
+        """A ref's name for what the next restore would lose, each its own: `12-left`, `12-left2`, …"""
+        self.lefts += 1
+        return f"{self.name}-left{self.lefts if self.lefts > 1 else ''}"
+
+    def take(self, snapshot: str, ref: str) -> None:
+        """The work tree has been taken as this snapshot."""
+        self.snapshot, self.ref, self.touched = snapshot, ref, False
 
     def row(self, loop: Loop, parent: int | None) -> Row:
         """The iteration as the ledger keeps it."""
@@ -115,8 +135,10 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
         it.summary = result.summary or it.summary
         loop.doing(f"snapshot of #{it.number}")
         last = step == steps or result.status != "done"
-        taken = await loop.calls.snapshot(it.name if last else f"{it.name}-step{step}")
-        it.snapshot, it.changed = taken.snapshot, it.changed or taken.changed
+        ref = it.name if last else f"{it.name}-step{step}"
+        taken = await loop.calls.snapshot(ref)
+        it.take(taken.snapshot, ref)
+        it.changed = it.changed or taken.changed
         it.repaired += [what for what in taken.repaired if what not in it.repaired]
         failed = judge_agent(result)
         if failed is not None:
@@ -131,7 +153,7 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
         loop.doing(f"#{it.number} {words}")
         standing = Standing(
             iteration=it.number,
-            max_iterations=state.limits.max_iterations,
+            max_iterations=state.limits.max_iterations + state.edit_rows if state.limits.max_iterations else 0,
             step=step,
             baseline=state.baseline.score if state.baseline else None,
             best=state.best.score if state.best else None,
@@ -140,11 +162,14 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
             samples=spec.samples,
         )
         kind = "agent" if step == 1 else f"agent-step{step}"
+        it.running = True
         result = await loop.calls.run_agent(spec.agent, it.run_name(kind), state.limits.agent_timeout_s, standing)
+        it.running = False
+        if result.status not in ("edited", "missing", "authentication"):
+            it.touched = True
+            return result
         if result.status == "edited":
             raise Edited(result.edits)
-        if result.status not in ("missing", "authentication"):
-            return result
         reason = "agent-gone" if result.status == "missing" else "authentication"
         edits = await loop.pause(reason, result.error or f"{spec.agent.name} could not be run")
         if edits:
@@ -171,9 +196,7 @@ async def run_check(loop: Loop, it: Experiment) -> Judgement | None:
     if loop.spec.check is None:
         return None
     loop.doing(f"#{it.number} check")
-    limit = loop.state.limits.eval_timeout_s
-    run = it.run_name("check")
-    result = await loop.calls.run_evaluator(loop.spec.check, it.number, run, limit, scored=False)
+    result = await _run_evaluator(loop, it, "check", loop.spec.check, scored=False)
     return judge_check(result, loop.spec.strategy)
 
 
@@ -185,13 +208,20 @@ async def measure(loop: Loop, it: Experiment, kind: str = "evaluator") -> list[E
         of = f" {sample} of {spec.samples}" if spec.samples > 1 else ""
         loop.doing(f"#{it.number} {kind}{of}")
         scored = spec.strategy == "optimize"
-        limit = loop.state.limits.eval_timeout_s
-        runs.append(await loop.calls.run_evaluator(spec.evaluator, it.number, it.run_name(kind), limit, scored=scored))
+        runs.append(await _run_evaluator(loop, it, kind, spec.evaluator, scored=scored))
         if scored and runs[-1].score is None:
             break
         if not scored and judge_retry(runs, spec.samples) is not None:
             break
     return runs
+
+
+async def _run_evaluator(loop: Loop, it: Experiment, kind: str, command: str, *, scored: bool) -> EvaluatorResult:
+    limit = loop.state.limits.eval_timeout_s
+    it.running = True
+    result = await loop.calls.run_evaluator(command, it.number, it.run_name(kind), limit, scored=scored)
+    it.running, it.touched = False, True
+    return result
 
 
 async def evaluate(loop: Loop, it: Experiment) -> Judgement:
@@ -223,17 +253,22 @@ async def _evaluate_score(loop: Loop, it: Experiment) -> Judgement:
         if not it.changed:
             again = it.evaluations
         else:
-            await loop.calls.restore(best.snapshot, f"{it.name}-left")
+            await _put_back(loop, it, best.snapshot)
             again = await measure(loop, it, "best")
         if it.changed and score_of(again, spec.samples) is not None:
             return unscored
-        await loop.calls.restore(best.snapshot, f"{it.name}-left")
+        await _put_back(loop, it, best.snapshot)
         detail = f"The evaluator gives the best version no score either ({again[-1].words()})."
         edits = await loop.pause("evaluator-broken", f"{detail} Mend it, then: beatctl resume {spec.id}")
         if edits:
             return Judgement("inconclusive", f"not judged, the evaluator was broken: {again[-1].words()}")
         assert it.snapshot is not None
-        await loop.calls.restore(it.snapshot, f"{it.name}-left")
+        await _put_back(loop, it, it.snapshot)
+
+
+async def _put_back(loop: Loop, it: Experiment, snapshot: str) -> None:
+    await loop.calls.restore(snapshot, it.left())
+    it.touched = False
 
 
 def mark(it: Experiment) -> Mark:

@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from beatctl.activities.conclude import CloseInput, ConcludeInput
     from beatctl.activities.ledger import Status
     from beatctl.workflows.baseline import baseline
-    from beatctl.workflows.calls import Calls, problem_of
+    from beatctl.workflows.calls import Calls, heed_cancel, problem_of
     from beatctl.workflows.details import details
     from beatctl.workflows.iteration import Edited, Experiment, evaluate, mark, measure, run_agents
     from beatctl.workflows.spec import Limits
@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
 
 STATE = SearchAttributeKey.for_keyword("BeatctlState")
 OUTCOME = SearchAttributeKey.for_keyword("BeatctlOutcome")
+_ON_RECORD = timedelta(milliseconds=1)
 
 
 class Stopped(Exception):
@@ -40,7 +41,7 @@ class LoopWorkflow:
     def __init__(self, given: LoopInput) -> None:
         self.spec = given.spec
         self.state = given.state or LoopState(limits=given.spec.limits, started_at=self.time())
-        self.calls = Calls(self.spec, self.pause)
+        self.calls = Calls(self.spec, self.wait)
         self._resumed = False
         self._limits_changed = False
         self._published = self.state.version
@@ -103,9 +104,9 @@ class LoopWorkflow:
             reason, detail = await self._work()
         except Stopped:
             reason, detail = "stopped", ""
-        except (asyncio.CancelledError, ActivityError) as error:
+        except (asyncio.CancelledError, FailureError) as error:
             if not is_cancelled_exception(error):
-                reason, detail = "error", f"{problem_of(error)[1] if isinstance(error, ActivityError) else error}"
+                reason, detail = "error", f"{problem_of(error)[1] if isinstance(error, FailureError) else error}"
             else:
                 reason, detail, cancelled = "cancelled", "", error
         publisher.cancel()
@@ -124,6 +125,7 @@ class LoopWorkflow:
             if ended is not None:
                 return ended
         while True:
+            heed_cancel()
             reason = reason_to_end(state.progress(self.spec, self.time()), state.limits)
             if reason is not None:
                 return reason, ""
@@ -191,8 +193,9 @@ class LoopWorkflow:
         self._changed()
         self._published = state.version  # the row is written together with the status
         status = state.status(self.spec, self.time())
-        label = it.name if it.snapshot is not None else None
-        snapshot = await self.calls.conclude(ConcludeInput(row=row, status=status, label=label, restore=restore))
+        it.written = row
+        given = ConcludeInput(row=row, status=status, label=it.ref, restore=restore, keep=it.left())
+        snapshot = await self.calls.conclude(given)
         for held in (state.best, state.base, state.baseline):
             if held is not None and held.iteration == it.number:
                 held.snapshot = snapshot
@@ -200,12 +203,12 @@ class LoopWorkflow:
     async def _take_in(self, paths: list[str]) -> None:
         """The user's edits become a row of their own, scored, and the loop goes on from there."""
         state, spec = self.state, self.spec
-        it = self._current = Experiment(state.iteration + 1, self.time(), changed=True)
+        it = self._current = Experiment(state.iteration + 1, self.time(), changed=True, edits=True)
         it.summary = f"your edits: {', '.join(paths[:5])}"
         assert state.base is not None
         while True:
             taken = await self.calls.snapshot(it.name, child_ran=False)
-            it.snapshot = taken.snapshot
+            it.take(taken.snapshot, it.name)
             it.evaluations = await measure(self, it)
             if spec.strategy == "retry":
                 judged = judge_retry(it.evaluations, spec.samples)
@@ -216,7 +219,8 @@ class LoopWorkflow:
             if score is not None:
                 it.judgement = Judgement("keep", "your edits", score)
                 break
-            await self.calls.restore(taken.snapshot, f"{it.name}-left")
+            await self.calls.restore(taken.snapshot, it.left())
+            it.touched = False
             said = it.evaluations[-1].words()
             await self.pause("evaluator-broken", f"With your edits there is no score: {said}.")
         parent = state.base.iteration
@@ -225,6 +229,7 @@ class LoopWorkflow:
         state.edit_rows += 1
         if spec.strategy == "optimize":
             state.best = state.base
+            state.since_keep = 0
         elif it.judgement.verdict == "pass":
             state.best, state.passed = state.base, True
         await self._write(it, parent, it.snapshot)
@@ -233,7 +238,21 @@ class LoopWorkflow:
     # Waiting ------------------------------------------------------------------------------------------------------
 
     async def pause(self, reason: str, detail: str) -> list[str]:
-        """Wait until resumed. Returns what the user has edited meanwhile; raises Stopped."""
+        """Wait until resumed, where no child has run since the work tree was last known.
+
+        Returns what the user has edited meanwhile; raises Stopped.
+        """
+        await self.wait(reason, detail)
+        edits = await self.calls.find_edits()
+        if edits:
+            # Local activities are on record only when the workflow task ends. Were these edits taken in within the same
+            # one and the worker killed, the look for them would be repeated and find none any more.
+            await workflow.sleep(_ON_RECORD)
+        return edits
+
+    async def wait(self, reason: str, detail: str) -> None:
+        """Wait until resumed. Raises Stopped."""
+        heed_cancel()
         state = self.state
         state.state, state.reason, state.detail = "paused", reason, detail
         if state.asked == "pause":
@@ -245,7 +264,6 @@ class LoopWorkflow:
             raise Stopped
         state.state, state.reason, state.detail = "running", None, ""
         self._changed()
-        return await self.calls.find_edits()
 
     async def _cool_down(self) -> None:
         """The pause between iterations, as a durable timer; `pause`, `stop` and changed limits are heard meanwhile."""
@@ -282,10 +300,10 @@ class LoopWorkflow:
     async def _close(self, reason: Reason, detail: str) -> Status:
         """End the loop: what an interrupted run left is kept and undone, the folder is given back, the end is told."""
         state, it = self.state, self._current
-        child_ran = it is not None and state.state != "paused"
-        row = None
-        if it is not None and it.number > 0 and (it.agents or child_ran):
-            it.judgement = Judgement("crash", f"{reason} before it was judged")
+        child_ran = it is not None and (it.touched or (it.running and state.state != "paused"))
+        row = it.written if it is not None else None
+        if it is not None and row is None and it.number > 0 and (it.agents or child_ran):
+            it.judgement = Judgement("inconclusive" if it.edits else "crash", f"{reason} before it was judged")
             row = it.row(self, state.base.iteration if state.base else None)
             state.count(row)
         state.end(
@@ -295,16 +313,18 @@ class LoopWorkflow:
             self.time(),
         )
         self._changed()
-        interrupted = None
+        interrupted = restore = None
         if it is not None and child_ran:
-            interrupted = it.name if it.snapshot is None else f"{it.name}-left"
+            interrupted = it.name if it.snapshot is None else it.left()
+        if it is not None and state.base is not None:
+            restore = it.snapshot if it.edits else state.base.snapshot
         closed = await self.calls.close(
             CloseInput(
                 status=state.status(self.spec, self.time()),
                 row=row,
                 opened=state.first is not None,
                 interrupted=interrupted,
-                restore=state.base.snapshot if state.base and it is not None else None,
+                restore=restore,
             )
         )
         state.detail = closed.detail
@@ -338,7 +358,9 @@ class LoopWorkflow:
             version = self.state.version
             try:
                 await self.calls.publish(self.state.status(self.spec, self.time()))
-            except ActivityError as error:
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    return
                 workflow.logger.warning("status not written: %s", error)
             self._published = max(self._published, version)
 

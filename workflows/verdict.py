@@ -54,7 +54,9 @@ def judge_check(result: EvaluatorResult, strategy: Literal["retry", "optimize"])
 
 def evaluator_crashed(result: EvaluatorResult) -> bool:
     """Retry: whether the evaluator itself could not run (126, 127, a signal), rather than found a failure."""
-    return result.ended_by == "output-limit" or result.signal is not None or result.exit_code in (126, 127)
+    if result.ended_by in ("output-limit", "not-started"):
+        return True
+    return result.signal is not None or result.exit_code in (126, 127)
 
 
 def judge_retry(runs: Sequence[EvaluatorResult], wanted: int) -> Judgement | None:

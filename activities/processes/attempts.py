@@ -100,7 +100,7 @@ class Try:
     def result(self) -> RunResult:
         """Raises Lost when there is none."""
         try:
-            return RunResult.model_validate_json((self.folder / "result.json").read_bytes())
+            return RunResult.model_validate(json.loads((self.folder / "result.json").read_bytes()))
         except (FileNotFoundError, ValueError) as problem:
             raise Lost(f"{self.folder} has no result") from problem
 
