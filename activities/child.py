@@ -55,6 +55,13 @@ class Finished:
         return round(self.result.ended_at - self.result.started_at, 3)
 
 
+class _Cancelled(Exception):
+    """The loop was cancelled, and the child's whole tree is gone."""
+
+    def __init__(self, result: RunResult) -> None:
+        self.result = result
+
+
 async def run_child(
     run: Path,
     spawner: Spawner,
@@ -64,8 +71,9 @@ async def run_child(
     """Bring the run in folder `run` to its end, whatever an earlier attempt has done of it.
 
     `prepare(run)` makes the command of a fresh run, called only when nothing of it has started. `put_back(k)` undoes
-    what try k, which was lost, left in the workspace. Raises CancelledError once the whole process tree is gone, when
-    the loop was cancelled; a worker that stops leaves the child running and raises a retryable error.
+    what try k, which was lost, left in the workspace. When the loop is cancelled the result (`ended_by` is `cancel`)
+    comes once the whole process tree is gone, CancelledError where nothing had started; a worker that stops leaves the
+    child running and raises a retryable error.
     """
     async with beating():
         current = await asyncio.to_thread(latest_try, run)
@@ -81,14 +89,21 @@ async def run_child(
                     await end(current)  # a shim that is on its way to it after all spawns nothing
                 spec = await prepare(run)
                 current = await asyncio.to_thread(new_try, run, spec)
-                await _or_end(spawner.start(current), current)
+                try:
+                    await _or_end(spawner.start(current), current)
+                except _Cancelled as cancelled:
+                    return Finished(current, cancelled.result, False, _lost_before(run, current))
                 adopted = False
             elif state in ("running", "done"):
                 adopted = True
             assert current is not None
-            with contextlib.suppress(Lost):
+            try:
                 result = await _or_end(wait(current), current)
-                return Finished(current, result, adopted, await asyncio.to_thread(_lost_before, run, current))
+            except Lost:
+                continue
+            except _Cancelled as cancelled:
+                result = cancelled.result
+            return Finished(current, result, adopted, _lost_before(run, current))
 
 
 def _state(current: Try) -> TryState:
@@ -119,7 +134,9 @@ async def _or_end(work: Coroutine[Any, Any, T], current: Try) -> T:
     except asyncio.CancelledError:
         details = activity.cancellation_details()
         if details is not None and details.cancel_requested:
-            await asyncio.shield(end(current))
+            ended = await asyncio.shield(end(current))
+            if ended is not None:
+                raise _Cancelled(ended) from None
         elif details is not None and details.worker_shutdown:
             raise ApplicationError("The worker stops; the child goes on", type="WorkerShutdown") from None
         raise

@@ -113,6 +113,8 @@ class Status(BaseModel):
     """The workspace's root: the repository's top level, or the folder itself."""
     connection: str = "embedded"
     """`embedded`, or `address/namespace` of a shared Temporal server."""
+    warnings: list[str] = []
+    """What of the folder could not be protected, in sentences."""
     version: int = 0
     """Grows with each change; an older status never replaces a newer one."""
 

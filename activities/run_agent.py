@@ -135,6 +135,8 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> Agent
     error = outcome.error
     if result.ended_by == "timeout":
         status, error = "timeout", f"{given.agent.name} was ended after its time limit of {given.timeout_s:g} s"
+    elif result.ended_by == "cancel":
+        status, error = "failed", "cancelled"
     elif result.ended_by == "output-limit":
         status, error = "failed", f"{given.agent.name} printed more than 1 GiB and was ended"
     elif result.ended_by == "not-started":

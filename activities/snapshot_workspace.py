@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from beatctl.activities.home import Home
+from beatctl.activities.processes import StartFailed
 from beatctl.activities.prompt import Task
 from beatctl.activities.text import clean
 from beatctl.activities.workspace import Workspace, WorkspaceProblem
 
 _MOST_REPAIRED = 20
+_PATIENCE = 4
+"""Attempts at what the system refuses, until the loop pauses for it."""
 
 
 class OpenInput(BaseModel):
@@ -33,6 +37,8 @@ class OpenInput(BaseModel):
 class Opened(BaseModel):
     baseline: str
     """The commit that holds the untouched workspace."""
+    warnings: list[str] = []
+    """What could not be protected, in sentences."""
 
 
 class SnapshotInput(BaseModel):
@@ -69,11 +75,12 @@ def told_as_problem() -> Iterator[None]:
         yield
     except WorkspaceProblem as problem:
         raise ApplicationError(clean(problem.text), type=problem.reason, non_retryable=True) from problem
-    except OSError as error:
+    except (OSError, StartFailed) as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ApplicationError(
-                clean(f"No space left for {error.filename or 'the workspace'}"), type="no-space", non_retryable=True
-            ) from error
+            where = getattr(error, "filename", None) or "the workspace"
+            raise ApplicationError(clean(f"No space left for {where}"), type="no-space", non_retryable=True) from error
+        if activity.in_activity() and activity.info().attempt >= _PATIENCE:
+            raise ApplicationError(clean(str(error)), type="workspace", non_retryable=True) from error
         raise
 
 
@@ -83,7 +90,7 @@ def open_workspace(home: Home, given: OpenInput) -> Opened:
     with told_as_problem():
         loop.task.write_text(given.task.model_dump_json(), encoding="utf-8")
         workspace = Workspace.open(loop, Path(given.worktree), allow_large=given.allow_large)
-        return Opened(baseline=workspace.baseline)
+        return Opened(baseline=workspace.baseline, warnings=_told(workspace.warnings))
 
 
 def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
@@ -96,7 +103,7 @@ def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
 
 def _told(repaired: list[str]) -> list[str]:
     """What was put back, as much of it as belongs in a history: an agent can make ten thousand tags."""
-    words = [clean(word)[:200] for word in repaired[:_MOST_REPAIRED]]
+    words = [clean(word)[:400] for word in repaired[:_MOST_REPAIRED]]
     others = len(repaired) - len(words)
     return [*words, f"{others} more"] if others else words
 

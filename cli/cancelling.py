@@ -97,7 +97,9 @@ def _close_here(loops: Loops, status: Status) -> Status:
     held = status.best or status.baseline
     if status.strategy == "optimize" and held is not None and held.snapshot:
         try:
-            Workspace.load(folder).restore(held.snapshot, keep="cancelled")
+            workspace = Workspace.load(folder)
+            workspace.restore(held.snapshot, keep="cancelled")
+            workspace.close()
         except (WorkspaceProblem, OSError) as problem:
             detail += f" The folder could not be put back: {problem}. Try: beatctl undo {status.id}"
     now = time.time()

@@ -106,12 +106,17 @@ class _Teller:
         self._rows: dict[int, Row] = {}
         self._version = -1
         self._state = ""
+        self._warned = False
         self._colours = colour(sys.stderr)
 
     def tell(self, status: Status) -> None:
         if status.version == self._version and self._rows:
             return
         self._version = status.version
+        if status.warnings and not self._warned:
+            self._warned = True
+            for warning in status.warnings:
+                say(f"Not protected: {visible(warning)}")
         for row in self._loops.rows(self._loop, after=max(self._rows, default=-1)):
             self._rows[row.iteration] = row
             to_beat = render.parent_score(row, self._rows)

@@ -24,7 +24,7 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
             raise
         return "no-baseline", f"The folder could not be taken as a baseline; no agent ran. {problem_of(error)[1]}"
     it.take(opened.baseline, it.name)
-    state.first = opened.baseline
+    state.first, state.warnings = opened.baseline, opened.warnings
     state.baseline = state.base = Mark(iteration=0, snapshot=opened.baseline)
     refused = await run_check(loop, it)
     if refused is not None:

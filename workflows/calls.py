@@ -113,7 +113,7 @@ class Calls:
     async def run_evaluator(
         self, command: str, iteration: int, run: str, timeout_s: float, *, scored: bool
     ) -> EvaluatorResult:
-        return await self._begin(
+        result = await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_evaluator,
                 RunEvaluatorInput(
@@ -132,6 +132,9 @@ class Calls:
                 summary=f"#{iteration} {run}",
             )
         )
+        if result.ended_by == "cancel":
+            heed_cancel()  # it says nothing about what it measured
+        return result
 
     async def snapshot(self, name: str, *, child_ran: bool = True) -> Snapshot:
         message = f"beatctl: {self._spec.id} experiment {name}"

@@ -128,6 +128,11 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
     spec = loop.spec
     steps = max(1, len(spec.steps))
     for step in range(1, steps + 1):
+        limit = loop.state.limits.for_s
+        if step > 1 and limit and loop.time() - loop.state.started_at >= limit:
+            return Judgement(
+                "inconclusive" if spec.strategy == "optimize" else "fail", f"--for ended before step {step}"
+            )
         result = await _run_agent(loop, it, step)
         if step == 1:
             it.started_at = result.started_at or it.started_at
@@ -171,6 +176,9 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
         if result.status == "edited":
             raise Edited(result.edits)
         reason = "agent-gone" if result.status == "missing" else "authentication"
+        held = it.snapshot or (state.base.snapshot if state.base else None)
+        if held is not None:
+            await loop.calls.restore(held, it.left())  # what it did before it failed is not the user's
         edits = await loop.pause(reason, result.error or f"{spec.agent.name} could not be run")
         if edits:
             raise Edited(edits, accepted=True)
@@ -261,7 +269,8 @@ async def _evaluate_score(loop: Loop, it: Experiment) -> Judgement:
         detail = f"The evaluator gives the best version no score either ({again[-1].words()})."
         edits = await loop.pause("evaluator-broken", f"{detail} Mend it, then: beatctl resume {spec.id}")
         if edits:
-            return Judgement("inconclusive", f"not judged, the evaluator was broken: {again[-1].words()}")
+            words = f"not judged, the evaluator was broken: {again[-1].words()}"
+            return Judgement("inconclusive", words, edited=True)
         assert it.snapshot is not None
         await _put_back(loop, it, it.snapshot)
 

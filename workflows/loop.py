@@ -161,10 +161,9 @@ class LoopWorkflow:
                 edits = await self.pause("edited", _edited_words(self.spec.id, edits)) or edits
             await self._take_in(edits)
             return
-        broken = it.judgement.verdict == "inconclusive"
-        await self._conclude(it, restore=not broken)
+        await self._conclude(it, restore=not it.judgement.edited)
         self._current = None
-        if broken:
+        if it.judgement.edited:
             await self._take_in(["the evaluator's repair"])
 
     async def _conclude(self, it: Experiment, *, restore: bool = True) -> None:

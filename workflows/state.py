@@ -44,6 +44,7 @@ class LoopState(BaseModel):
     cost_usd: float = 0.0
     tokens: int = 0
     ended_at: float | None = None
+    warnings: list[str] = []
     cooled: bool = False
     """The cooldown before the next iteration is over."""
     version: int = 0
@@ -100,6 +101,7 @@ class LoopState(BaseModel):
             ended_at=timestamp(self.ended_at) if self.ended_at else None,
             worktree=spec.worktree,
             connection=spec.connection,
+            warnings=self.warnings,
             version=self.version,
         )
 

@@ -25,6 +25,8 @@ class Judgement:
     score: float | None = None
     failure: bool = False
     """Counts towards `--max-failures`."""
+    edited: bool = False
+    """The user has edited the files since, and the loop goes on from those."""
 
 
 def better(score: float, best: float, direction: Direction) -> bool:

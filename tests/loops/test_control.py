@@ -77,7 +77,9 @@ def test_cancel_leaves_no_process_of_the_agent_and_the_best_in_the_tree(loops: L
     assert repo.read("n") == "40\n"
     assert not (repo.folder / "left.txt").exists()
     assert repo.git("show", f"refs/beatctl/{loop}/2:left.txt") == "new"
-    assert [row["verdict"] for row in loops.rows(loop)] == ["baseline", "keep", "crash"]
+    rows = loops.rows(loop)
+    assert [row["verdict"] for row in rows] == ["baseline", "keep", "crash"]
+    assert rows[2]["agent"]["name"] == "agent.sh"  # what it cost is told, too
 
 
 def test_edits_made_while_the_loop_waits_pause_it_and_are_taken_in_by_resume(loops: Loops) -> None:
