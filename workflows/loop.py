@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -26,6 +26,11 @@ with workflow.unsafe.imports_passed_through():
 
 STATE = SearchAttributeKey.for_keyword("BeatctlState")
 OUTCOME = SearchAttributeKey.for_keyword("BeatctlOutcome")
+_FOUND_BY = [
+    STATE,
+    OUTCOME,
+    *(SearchAttributeKey.for_keyword(name) for name in ("BeatctlAgent", "BeatctlFolder", "BeatctlStrategy")),
+]
 _ON_RECORD = timedelta(milliseconds=1)
 
 
@@ -294,7 +299,13 @@ class LoopWorkflow:
         await workflow.wait_condition(
             lambda: workflow.all_handlers_finished() and self._published >= self.state.version
         )
-        workflow.continue_as_new(LoopInput(spec=self.spec, state=self.state))
+        found_by = workflow.info().typed_search_attributes
+        kept = [SearchAttributePair(key, value) for key in _FOUND_BY if (value := found_by.get(key)) is not None]
+        # Else each run of a long chain would be found among the loops that run.
+        workflow.upsert_search_attributes([STATE.value_set("continued")])
+        workflow.continue_as_new(
+            LoopInput(spec=self.spec, state=self.state), search_attributes=TypedSearchAttributes(kept)
+        )
 
     async def _close(self, reason: Reason, detail: str) -> Status:
         """End the loop: what an interrupted run left is kept and undone, the folder is given back, the end is told."""

@@ -121,13 +121,15 @@ def test_a_long_loop_continues_as_new_and_loses_no_row(own_loops: Loops) -> None
     status = loops.start("lower n", *MINIMIZE, "-a", agent, "-n", "20", expect=0)
     assert status["best"]["score"] == 30
     assert [row["iteration"] for row in loops.rows(status["id"])] == list(range(21))
+    wait_until(lambda: len(chain(loops, status["id"])) >= 3, "three runs of the chain")
     runs = chain(loops, status["id"])
-    assert len(runs) >= 3
     assert max(length for length, _ in runs) < 200
+    wait_until(lambda: len(chain(loops, status["id"], "finished")) == 1, "one finished run in the server's list")
+    assert chain(loops, status["id"], "running") == []
 
 
-def chain(loops: Loops, loop: str) -> list[tuple[int, Any]]:
-    """History length and status of each run of a loop's chain, from the server."""
+def chain(loops: Loops, loop: str, state: str = "") -> list[tuple[int, Any]]:
+    """History length and status of each run of a loop's chain (of those in one state), from the server."""
     import asyncio
 
     from temporalio.client import Client
@@ -136,10 +138,10 @@ def chain(loops: Loops, loop: str) -> list[tuple[int, Any]]:
 
     async def look() -> list[tuple[int, Any]]:
         client = await Client.connect(address)
-        query = f"WorkflowId = 'beatctl-{loop}'"
+        query = f"WorkflowId = 'beatctl-{loop}'" + (f" and BeatctlState = '{state}'" if state else "")
         return [(run.history_length or 0, run.status) async for run in client.list_workflows(query)]
 
-    return wait_until(lambda: asyncio.run(look()), "the chain")
+    return asyncio.run(look())
 
 
 def test_a_loop_is_found_by_state_outcome_agent_and_folder_and_its_history_replays(own_loops: Loops) -> None:
