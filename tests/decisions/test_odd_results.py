@@ -20,10 +20,10 @@ from beatctl.workflows.verdict import judge_retry
 
 
 def test_an_evaluator_whose_folder_is_gone_says_so_and_is_no_red_test() -> None:
-    run = EvaluatorResult(ended_by="not-started", line="The folder /work/sub cannot be entered")
+    run = EvaluatorResult(ended_by="not-started", line="The folder /there/sub cannot be entered")
     judged = judge_retry([run], 1)
     assert judged is not None
-    assert (judged.verdict, judged.reason, judged.failure) == ("crash", "The folder /work/sub cannot be entered", True)
+    assert (judged.verdict, judged.reason, judged.failure) == ("crash", "The folder /there/sub cannot be entered", True)
 
 
 def test_text_that_no_encoder_takes_is_shown_as_far_as_it_can_be() -> None:
