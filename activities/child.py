@@ -65,21 +65,20 @@ class _Cancelled(Exception):
 async def run_child(
     run: Path,
     spawner: Spawner,
-    prepare: Callable[[Path], Awaitable[CommandSpec]],
+    prepare: Callable[[Path], CommandSpec],
     put_back: Callable[[int], Awaitable[None]],
 ) -> Finished:
     """Bring the run in folder `run` to its end, whatever an earlier attempt has done of it.
 
-    `prepare(run)` makes the command of a fresh run, called only when nothing of it has started. `put_back(k)` undoes
-    what try k, which was lost, left in the workspace. When the loop is cancelled the result (`ended_by` is `cancel`)
-    comes once the whole process tree is gone, CancelledError where nothing had started; a worker that stops leaves the
-    child running and raises a retryable error.
+    `prepare(run)` makes the command of a fresh run, in a thread and only when nothing of it has started. `put_back(k)`
+    undoes what try k, which was lost, left in the workspace. When the loop is cancelled the result (`ended_by` is
+    `cancel`) comes once the whole process tree is gone, CancelledError where nothing had started; a worker that stops
+    leaves the child running and raises a retryable error.
     """
     async with beating():
-        current = await asyncio.to_thread(latest_try, run)
         adopted = False
         while True:
-            state = await asyncio.to_thread(_state, current) if current is not None else "fresh"
+            current, state = await asyncio.to_thread(_latest, run)
             if current is not None and state == "lost":
                 await asyncio.to_thread(end_remains, current)
                 await put_back(current.number)
@@ -87,8 +86,7 @@ async def run_child(
             if state == "fresh":
                 if current is not None:
                     await end(current)  # a shim that is on its way to it after all spawns nothing
-                spec = await prepare(run)
-                current = await asyncio.to_thread(new_try, run, spec)
+                current = await asyncio.to_thread(lambda: new_try(run, prepare(run)))
                 try:
                     await _or_end(spawner.start(current), current)
                 except _Cancelled as cancelled:
@@ -104,6 +102,11 @@ async def run_child(
             except _Cancelled as cancelled:
                 result = cancelled.result
             return Finished(current, result, adopted, _lost_before(run, current))
+
+
+def _latest(run: Path) -> tuple[Try | None, TryState]:
+    current = latest_try(run)
+    return current, _state(current) if current is not None else "fresh"
 
 
 def _state(current: Try) -> TryState:

@@ -67,15 +67,14 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
     run = loop.iteration(given.standing.iteration) / given.run
     last_message = run / _LAST_MESSAGE
 
-    async def prepare(run: Path) -> CommandSpec:
-        workspace = await asyncio.to_thread(Workspace.load, loop)
-        edits = await asyncio.to_thread(workspace.edits)
+    def prepare(run: Path) -> CommandSpec:
+        edits = Workspace.load(loop).edits()
         if edits:
             raise _Edited(edits)
         if not os.path.isdir(given.directory):
             text = f"{given.directory} is gone. Put it back, then: beatctl resume {given.loop}"
             raise WorkspaceProblem(text, "folder-gone")
-        prompt = await asyncio.to_thread(_prompt, home, ledger, given)
+        prompt = _prompt(home, ledger, given)
         run.mkdir(parents=True, exist_ok=True)
         prompt_file = run / _PROMPT
         prompt_file.write_text(clean(prompt), encoding="utf-8")

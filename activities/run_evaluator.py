@@ -73,7 +73,7 @@ async def run_evaluator(home: Home, spawner: Spawner, given: RunEvaluatorInput) 
     run = loop.iteration(given.iteration) / given.run
     score_file = run / _SCORE_FILE
 
-    async def prepare(run: Path) -> CommandSpec:
+    def prepare(run: Path) -> CommandSpec:
         run.mkdir(parents=True, exist_ok=True)
         score_file.unlink(missing_ok=True)
         tell(loop.now, given.run, given.iteration, run)

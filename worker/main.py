@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -105,6 +106,9 @@ async def run(home: Home, connection: Connection) -> None:
     if client is None:
         return
     await _settle(client, connection)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     spawner = Spawner()
     queue = task_queue(home)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="activity") as executor:

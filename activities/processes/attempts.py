@@ -1,6 +1,6 @@
 """One try of one run: the files in its folder, and what they say.
 
-`spec.json` is written by the worker before anything else; `lock` is held by the shim while it lives; `started` is there
+`spec.json` is written by the worker before anything else, and locked by the shim while it lives; `started` is there
 once something may have been spawned; `stdout` and `stderr` grow; `cancel` is the worker's wish to end it; `result.json`
 appears when every process of the try is gone. The state is read from these alone, never decided by a pid.
 """
@@ -106,7 +106,7 @@ class Try:
 
     def shim_pid(self) -> int | None:
         """The shim that holds the lock, by the kernel's word; None when there is none."""
-        return lock.holder(str(self.folder / "lock"))
+        return lock.holder(str(self.folder / "spec.json"))
 
     def identity(self) -> str:
         """What its processes carry in their environment as BEATCTL_TRY."""

@@ -19,8 +19,8 @@ _LAYOUT, _TYPE, _PID = ("hhqqi", 0, 4) if sys.platform.startswith("linux") else 
 
 
 def take(path: str) -> int | None:
-    """Hold the lock until this process ends. None when another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the lock of a file that is there until this process ends. None when another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):

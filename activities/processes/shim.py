@@ -2,7 +2,7 @@
 
 Forked from the spawner, for the folder of one try. Its promises, in the order they are kept:
 
-1. It holds `lock` while it lives; whoever finds the lock taken leaves at once.
+1. It holds a lock on `spec.json` while it lives; whoever finds the lock taken leaves at once.
 2. It creates `started` exclusively before it spawns: a try is spawned once at most, ever.
 3. `result.json` appears (by rename) only when every process of the try is gone.
 
@@ -38,6 +38,8 @@ _LOOK_S = 0.25
 _FAREWELL_S = 0.1
 """How long what outlives the main child may go on by itself: a `tee` that still writes the last lines."""
 _DAEMON_GRACE_S = 1.0
+_WORTH_A_SYNC_S = 1.0
+"""The result of a shorter run need not outlive a power cut: nothing else of its second does, and it is run again."""
 _RETRY_WRITE_S = 600.0
 """How long to wait for room on a full disk before an hour's result is given up."""
 
@@ -61,11 +63,12 @@ def run(folder: str, come_from: dict[str, Any], tell: Tell) -> None:
     os.setsid()
     held = None
     try:
-        held = lock.take(os.path.join(folder, "lock"))
+        held = lock.take(os.path.join(folder, "spec.json"))
         if held is None:
             tell({"taken": True})
             return
-        spec = _load(os.path.join(folder, "spec.json"))
+        # By this descriptor: closing another of the same file would free the lock.
+        spec = json.loads(os.pread(held, os.fstat(held).st_size, 0))
         environment = _environment(spec)
         faults.point("shim:before-started")
         started = _create_started(os.path.join(folder, "started"), come_from)
@@ -295,7 +298,7 @@ class _Shim:
         self.recorded.update((process.pid, process.start) for process in processes)
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """Into place by rename, on the disk before. A full disk is waited for: the result may have cost dollars."""
+        """Into place by rename. A full disk is waited for: the result may have cost dollars."""
         text, part = json.dumps(result).encode(), self.path("result.json.part")
         deadline = time.monotonic() + _RETRY_WRITE_S
         while True:
@@ -304,7 +307,8 @@ class _Shim:
                 try:
                     if os.write(descriptor, text) < len(text):
                         raise OSError(errno.ENOSPC, "no room for the result")
-                    os.fsync(descriptor)
+                    if result["ended_at"] - result["started_at"] >= _WORTH_A_SYNC_S:
+                        os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
                 os.rename(part, self.path("result.json"))

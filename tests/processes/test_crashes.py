@@ -196,7 +196,6 @@ def test_strangers_survive_the_end_of_remains(bench: Bench) -> None:
         me = tree.read(stranger.pid)
         assert me is not None
         about = {"shim_pid": stranger.pid, "shim_start": "1", "spawner_pid": 1, "spawner_start": "1", "host": "h"}
-        (try_.folder / "lock").touch()
         for boot, start in ((tree.boot_id(), "12"), ("of another boot", me.start)):
             lines = [{**about, "boot_id": boot}, {"seen": [[stranger.pid, start, stranger.pid]]}]
             (try_.folder / "started").write_text("".join(json.dumps(line) + "\n" for line in lines))
