@@ -54,14 +54,15 @@ async def connect(connection: Connection, *, lazy: bool = False, environ: Mappin
     Raises ServerUnreachable.
     """
     from temporalio.client import Client
-    from temporalio.contrib.pydantic import pydantic_data_converter
     from temporalio.service import RPCError
+
+    from beatctl.worker.data_converter import data_converter
 
     shared = {} if connection.embedded else _profile(os.environ if environ is None else environ)
     settings: ClientConnectConfig = {**shared, "target_host": connection.address, "namespace": connection.namespace}
     try:
         async with asyncio.timeout(CONNECT_LIMIT_S):
-            return await Client.connect(**settings, lazy=lazy, data_converter=pydantic_data_converter)
+            return await Client.connect(**settings, lazy=lazy, data_converter=data_converter)
     except (RuntimeError, RPCError, OSError, ValueError) as problem:  # OSError: TimeoutError too
         hint = "Run beatctl doctor." if connection.embedded else "Check TEMPORAL_ADDRESS and the network."
         raise ServerUnreachable(

@@ -148,9 +148,9 @@ def test_a_loop_is_found_by_state_outcome_agent_and_folder_and_its_history_repla
     import asyncio
 
     from temporalio.client import Client
-    from temporalio.contrib.pydantic import pydantic_data_converter
     from temporalio.worker import Replayer
 
+    from beatctl.worker.data_converter import data_converter
     from beatctl.workflows.loop import LoopWorkflow
 
     loops = own_loops
@@ -164,7 +164,7 @@ def test_a_loop_is_found_by_state_outcome_agent_and_folder_and_its_history_repla
     )
 
     async def look() -> list[str]:
-        client = await Client.connect(address, data_converter=pydantic_data_converter)
+        client = await Client.connect(address, data_converter=data_converter)
         found = [run.id async for run in client.list_workflows(query)]
         if found:
             history = await client.get_workflow_handle(found[0]).fetch_history()
@@ -175,7 +175,7 @@ def test_a_loop_is_found_by_state_outcome_agent_and_folder_and_its_history_repla
             ]
             assert '"#2 agent.sh"' in labels
             assert '"#2 evaluator"' in labels
-            await Replayer(workflows=[LoopWorkflow], data_converter=pydantic_data_converter).replay_workflow(history)
+            await Replayer(workflows=[LoopWorkflow], data_converter=data_converter).replay_workflow(history)
         return found
 
     assert wait_until(lambda: asyncio.run(look()), "the loop in the server's list") == [f"beatctl-{status['id']}"]
