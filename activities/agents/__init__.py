@@ -6,9 +6,13 @@ from pathlib import Path
 
 from beatctl.activities.agents.environment import child_environment
 from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
+from beatctl.activities.agents.output import said_lines, tail_of
 from beatctl.activities.agents.registry import ADAPTERS
 from beatctl.activities.agents.resolve import AgentNotFound, found, resolve
-from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.spec import AgentKind, AgentSpec
+
+_TAILS = (64 << 10, 2 << 20)
+"""Bytes to look for words in; more where the last lines are longer than that (a file read whole)."""
 
 __all__ = [
     "AgentNotFound",
@@ -20,6 +24,7 @@ __all__ = [
     "found",
     "read_outcome",
     "resolve",
+    "saying",
 ]
 
 
@@ -43,3 +48,15 @@ def read_outcome(
 ) -> AgentOutcome:
     """What came of a run. The files may be huge, cut short, missing, or not be UTF-8."""
     return ADAPTERS[agent.kind].read(agent, Ended(stdout, stderr, last_message_file, exit_code, signal))
+
+
+def saying(kind: AgentKind, stdout: Path, stderr: Path, directory: str = "") -> str:
+    """What a running agent says or does now, in words; empty where its output does not tell. Reads the ends only."""
+    for most in _TAILS:
+        tail = tail_of(stdout, most)
+        words = ADAPTERS[kind].saying(tail, directory)
+        if words or len(tail) < most:
+            break
+    if not words and kind == "command":
+        words = next(iter(said_lines(tail_of(stderr))[-1:]), "")
+    return words

@@ -28,6 +28,13 @@ class Adapter(Protocol):
         """What came of a run."""
         ...
 
+    def saying(self, tail: bytes, directory: str) -> str:
+        """What the agent says or does now, in a line of words, never JSON; empty where `tail` does not tell.
+
+        `tail` is the end of its standard output, cut off anywhere; paths below `directory` are told from there. Pure.
+        """
+        ...
+
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         """Why this agent would refuse to start as it is asked to, with what to do; None when it would not."""
         ...

@@ -12,6 +12,7 @@ from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, 
 from beatctl.activities.agents.output import Event, count, events, last_lines, number, string
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.words import newest_first, on, running, sentence
 
 _TOKENS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
 _USAGE = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -20,6 +21,16 @@ _ENDS = {
     "error_max_budget_usd": "claude stopped at its limit of cost",
     "error_during_execution": "claude stopped with an error",
 }
+_PATHS = {
+    "Edit": "editing",
+    "MultiEdit": "editing",
+    "NotebookEdit": "editing",
+    "Write": "writing",
+    "Read": "reading",
+    "NotebookRead": "reading",
+    "LS": "listing",
+}
+_ASKS = {"Grep": "searching for", "Glob": "looking for", "WebSearch": "searching the web for"}
 _ROOT_REFUSED = "cannot be used with root"
 _AS_ROOT = (
     "claude refuses --permissions full to root. Run beatctl as another user, use --permissions workspace, "
@@ -43,6 +54,25 @@ class Claude:
         if root:
             argv += ["--add-dir", str(root)]
         return Prompted(argv=argv, stdin=None if whole else str(prompt_file))
+
+    def saying(self, tail: bytes, directory: str) -> str:
+        for event in newest_first(tail):
+            match event.get("type"):
+                case "assistant":
+                    words = _doing(event, directory)
+                case "result":
+                    words = sentence(string(event, "result"))
+                case "rate_limit_event" if string(event, "rate_limit_info", "status") == "rejected":
+                    words = "its rate limit is reached"
+                case "system" if event.get("subtype") == "api_retry":
+                    words = _trying_again(event)
+                case "system" if event.get("subtype") == "init":
+                    words = f"starting, model {string(event, 'model') or 'unknown'}"
+                case _:
+                    continue
+            if words:
+                return words
+        return ""
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         sandboxed = environ.get("IS_SANDBOX") == "1" or environ.get("CLAUDE_CODE_BUBBLEWRAP")
@@ -152,6 +182,56 @@ def _text(event: Event) -> str | None:
     blocks = content if isinstance(content, list) else []
     texts = [string(block, "text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
     return "\n".join(text for text in texts if text) or None
+
+
+def _doing(event: Event, directory: str) -> str:
+    """What the last block of a message says, or does with which tool."""
+    message = event.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    for block in reversed(content if isinstance(content, list) else []):
+        if not isinstance(block, dict):
+            continue
+        if block.get("type") == "text" and (words := sentence(string(block, "text"))):
+            return words
+        if block.get("type") == "tool_use" and (words := _using(block, directory)):
+            return words
+    return ""
+
+
+def _using(block: Event, directory: str) -> str:
+    name = string(block, "name") or "a tool"
+    if name in _PATHS:
+        where = string(block, "input", "file_path") or string(block, "input", "notebook_path")
+        return on(_PATHS[name], where or string(block, "input", "path"), directory) or f"{_PATHS[name]} a file"
+    if name in _ASKS:
+        return on(_ASKS[name], string(block, "input", "pattern") or string(block, "input", "query")) or f"using {name}"
+    match name:
+        case "Bash":
+            return running(string(block, "input", "command")) or "running a command"
+        case "WebFetch":
+            return on("fetching", string(block, "input", "url")) or "fetching a page"
+        case "Task" | "Agent":
+            return on("with a subagent:", string(block, "input", "description")) or "with a subagent"
+        case "TodoWrite":
+            return _plan(block)
+    server, _, tool = name.removeprefix("mcp__").partition("__")
+    return f"using {tool} of {server}" if name.startswith("mcp__") and tool else f"using {name}"
+
+
+def _plan(block: Event) -> str:
+    given = block.get("input")
+    todos = given.get("todos") if isinstance(given, dict) else None
+    for todo in todos if isinstance(todos, list) else []:
+        if isinstance(todo, dict) and todo.get("status") == "in_progress":
+            return sentence(string(todo, "activeForm") or string(todo, "content")) or "planning"
+    return "planning"
+
+
+def _trying_again(event: Event) -> str:
+    attempt, most = count(event, "attempt"), count(event, "max_retries")
+    status = count(event, "error_status")
+    tries = f", try {attempt}" + (f" of {most}" if most else "") if attempt else ""
+    return f"the API failed{f' ({status})' if status else ''}: trying again{tries}"
 
 
 def _tokens(result: Event) -> int | None:

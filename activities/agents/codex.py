@@ -7,8 +7,9 @@ from pathlib import Path
 
 from beatctl.activities.agents.adapter import argument
 from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, paragraph
-from beatctl.activities.agents.output import count, events, last_lines, string
+from beatctl.activities.agents.output import Event, count, events, last_lines, string
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.words import newest_first, on, running, sentence, several
 
 _LIMIT = re.compile(r"usage limit|rate limit|quota|\b429\b|too many requests", re.IGNORECASE)
 _LOGIN = re.compile(
@@ -34,6 +35,23 @@ class Codex:
             argv += ["-m", agent.model]
         # After `--`, or a prompt that is the word `review` would be taken for the subcommand.
         return Prompted(argv=[*argv, "--", text], stdin=None if whole else str(prompt_file))
+
+    def saying(self, tail: bytes, directory: str) -> str:
+        for event in newest_first(tail):
+            match event.get("type"):
+                case "item.started" | "item.updated" | "item.completed":
+                    words = _doing(event, directory)
+                case "error":
+                    words = sentence(string(event, "message"))
+                case "turn.failed":
+                    words = sentence(string(event, "error", "message"))
+                case "thread.started":
+                    words = "starting"
+                case _:
+                    continue
+            if words:
+                return words
+        return ""
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         return None
@@ -67,6 +85,37 @@ class Codex:
         if not outcome.ok:
             outcome.kind, outcome.error = _problem(ended, terminal, error)
         return outcome
+
+
+def _doing(event: Event, directory: str) -> str:
+    item = event.get("item")
+    if not isinstance(item, dict):
+        return ""
+    match item.get("type"):
+        case "agent_message" | "reasoning":
+            return sentence(string(item, "text"))
+        case "command_execution":
+            return running(string(item, "command")) or "running a command"
+        case "file_change":
+            changes = item.get("changes")
+            listed = changes if isinstance(changes, list) else []
+            paths = [path for change in listed if isinstance(change, dict) and (path := string(change, "path"))]
+            return several("editing", paths, directory) or "editing files"
+        case "mcp_tool_call":
+            return f"using {string(item, 'tool') or 'a tool'} of {string(item, 'server') or 'a server'}"
+        case "web_search":
+            return on("searching the web for", string(item, "query"))
+        case "todo_list":
+            return _plan(item)
+    return ""  # an item of type `error` is a warning: "Model metadata not found"
+
+
+def _plan(item: Event) -> str:
+    todos = item.get("items")
+    for todo in todos if isinstance(todos, list) else []:
+        if isinstance(todo, dict) and todo.get("completed") is False:
+            return sentence(string(todo, "text"))
+    return ""
 
 
 def _problem(ended: Ended, terminal: str | None, error: str | None) -> tuple[Kind, str]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from beatctl.activities.agents.adapter import argument
+from beatctl.activities.agents.claude import Claude
+from beatctl.activities.agents.codex import Codex
+from beatctl.activities.agents.gemini import Gemini
 from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Prompted, paragraph
-from beatctl.activities.agents.output import last_lines
+from beatctl.activities.agents.output import last_lines, said_lines, string
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.words import newest_first, sentence
 
 PROMPT, PROMPT_FILE = "{prompt}", "{prompt_file}"
 
@@ -22,6 +26,20 @@ class Command:
         # The file's placeholder first: a prompt that has the word {prompt_file} in it stays as it is.
         words = [word.replace(PROMPT_FILE, str(prompt_file)) for word in agent.argv]
         return Prompted(argv=[word.replace(PROMPT, text) for word in words])
+
+    def saying(self, tail: bytes, directory: str) -> str:
+        """Its last line. A command that prints JSON is read as the agent it may wrap, else for a message in it."""
+        lines = said_lines(tail)
+        if not lines or not lines[-1].startswith(("{", "[")):
+            return lines[-1] if lines else ""
+        for adapter in (Claude(), Codex(), Gemini()):
+            if words := adapter.saying(tail, directory):
+                return words
+        for event in newest_first(tail):
+            for key in ("message", "msg", "text", "content"):
+                if words := sentence(string(event, key)):
+                    return words
+        return next((line for line in reversed(lines) if not line.startswith(("{", "["))), "")
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         return None

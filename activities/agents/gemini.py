@@ -12,6 +12,7 @@ from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, 
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.words import newest_first, on, running, sentence
 
 # Gemini exits with the HTTP status modulo 256, or with 41 when no way to log in is configured.
 _EXIT_LIMIT = 429 % 256
@@ -21,6 +22,19 @@ _FILTERS = ("tail", "head", "grep", "wc", "cat", "ls")
 _LIMIT = re.compile(r"QuotaError|RESOURCE_EXHAUSTED|exhausted your|\bquota\b|status: 429")
 _LOGIN = re.compile(r"UNAUTHENTICATED|API key not valid|API_KEY_INVALID|PERMISSION_DENIED|[Aa]uth method")
 _NOISE = re.compile(r"Warning: |YOLO mode|Ripgrep is not|\[STARTUP\]|Loaded cached|\(node:|\(Use `node")
+_PATHS = {
+    "replace": "editing",
+    "edit": "editing",
+    "write_file": "writing",
+    "read_file": "reading",
+    "list_directory": "listing",
+}
+_ASKS = {
+    "glob": "looking for",
+    "search_file_content": "searching for",
+    "grep_search": "searching for",
+    "google_web_search": "searching the web for",
+}
 _DENIED = "denied by policy"
 
 
@@ -41,6 +55,31 @@ class Gemini:
         if root:
             argv.append(f"--include-directories={root}")
         return Prompted(argv=argv, stdin=None if whole else str(prompt_file))
+
+    def saying(self, tail: bytes, directory: str) -> str:
+        said: list[str] = []
+        for event in newest_first(tail):
+            kind = event.get("type")
+            if kind == "message" and event.get("role") == "assistant":
+                said.append(string(event, "content") or "")  # a message comes in pieces
+                continue
+            # The newest line: the message is still being written.
+            words = sentence("".join(reversed(said)), last=True)
+            if words:
+                return words
+            said = []
+            match kind:
+                case "tool_use":
+                    return _using(event, directory)
+                case "error":
+                    words = sentence(_words(string(event, "message") or ""))
+                case "result" if event.get("status") != "success":
+                    words = sentence(_words(string(event, "error", "message") or ""))
+                case "init":
+                    words = f"starting, model {string(event, 'model') or 'unknown'}"
+            if words:
+                return words
+        return sentence("".join(reversed(said)), last=True)
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         return None
@@ -79,6 +118,20 @@ class Gemini:
         else:
             outcome.kind, outcome.error = _problem(ended, result)
         return outcome
+
+
+def _using(event: Event, directory: str) -> str:
+    name = string(event, "tool_name") or "a tool"
+    where = string(event, "parameters", "file_path") or string(event, "parameters", "absolute_path")
+    if name in _PATHS:
+        found = where or string(event, "parameters", "dir_path") or string(event, "parameters", "path")
+        return on(_PATHS[name], found, directory) or f"{_PATHS[name]} a file"
+    if name in _ASKS:
+        asked = string(event, "parameters", "pattern") or string(event, "parameters", "query")
+        return on(_ASKS[name], asked) or f"using {name}"
+    if name == "run_shell_command":
+        return running(string(event, "parameters", "command")) or "running a command"
+    return f"using {name}"
 
 
 def starts(commands: Sequence[str]) -> list[str]:

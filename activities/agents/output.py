@@ -45,15 +45,24 @@ def last_lines(path: Path, most: int = 1, but: re.Pattern[str] | None = None) ->
 
     Lines whose beginning matches `but` say nothing.
     """
+    return [line for line in said_lines(tail_of(path)) if not (but and but.match(line))][-most:]
+
+
+def said_lines(tail: bytes) -> list[str]:
+    """The lines that say something, oldest first, without colours and without overwritten progress."""
+    lines = tail.decode("utf-8", "replace").split("\n")
+    return [said for line in lines if (said := _ESCAPES.sub("", line).strip().rpartition("\r")[2].strip())]
+
+
+def tail_of(path: Path, most: int = _TAIL) -> bytes:
+    """A file's last bytes; empty where it can't be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL))
-            text = file.read().decode("utf-8", "replace")
+            file.seek(max(0, size - most))
+            return file.read(most)
     except OSError:
-        return []
-    lines = [_ESCAPES.sub("", line).strip().rpartition("\r")[2].strip() for line in text.split("\n")]
-    return [line for line in lines if line and not (but and but.match(line))][-most:]
+        return b""
 
 
 def string(event: Event, *keys: str) -> str | None:
