@@ -43,6 +43,11 @@ class LoopFolder:
         return self.root / "task.json"
 
     @property
+    def notes(self) -> Path:
+        """The user's notes to the agent, as JSON: texts, oldest first."""
+        return self.root / "notes.json"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from temporalio import activity
 
-from beatctl.activities import conclude, run_agent, run_evaluator, snapshot_workspace
+from beatctl.activities import conclude, notes, run_agent, run_evaluator, snapshot_workspace
 from beatctl.activities.beating import in_thread_to_its_end
 from beatctl.activities.conclude import CloseInput, ConcludeInput
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.notes import NotesInput
 from beatctl.activities.processes import Spawner
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
@@ -34,6 +35,7 @@ class Activities:
             self.snapshot_workspace,
             self.restore_workspace,
             self.find_edits,
+            self.keep_notes,
             self.conclude_iteration,
             self.publish_status,
             self.close_workspace,
@@ -64,6 +66,10 @@ class Activities:
     @activity.defn(no_thread_cancel_exception=True)
     def find_edits(self, given: EditsInput) -> list[str]:
         return snapshot_workspace.find_edits(self._home, given)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def keep_notes(self, given: NotesInput) -> None:
+        notes.keep_notes(self._home, given)
 
     @activity.defn(no_thread_cancel_exception=True)
     def conclude_iteration(self, given: ConcludeInput) -> str | None:

@@ -66,6 +66,18 @@ class Row(BaseModel):
     reason: str | None = None
     logs: str | None = None
     metrics: dict[str, float] = {}
+    notes: list[str] = []
+    """The user's notes that this iteration's prompt was the first to carry."""
+
+
+class Note(BaseModel):
+    """What the user told the agent on the way."""
+
+    text: str
+    at: str
+    """When it was given."""
+    iteration: int | None = None
+    """The first whose prompt carries it; null: the next will."""
 
 
 class Mark(BaseModel):
@@ -113,6 +125,8 @@ class Status(BaseModel):
     """The workspace's root: the repository's top level, or the folder itself."""
     connection: str = "embedded"
     """`embedded`, or `address/namespace` of a shared Temporal server."""
+    notes: list[Note] = []
+    """What the user told the agent, oldest first: every prompt carries them."""
     warnings: list[str] = []
     """What of the folder could not be protected, in sentences."""
     version: int = 0

@@ -14,6 +14,8 @@ LEDGER_BUDGET = 12_000
 """Characters of the prompt given to the experiments tried."""
 OUTPUT_BUDGET = 4_000
 """Characters of the prompt given to the end of the last evaluator output."""
+NOTES_BUDGET = 12_000
+"""Characters of the prompt given to the user's notes; the newest always fits."""
 MOST_EXPERIMENTS = 150
 """Lines about experiments at most, so that a long night's prompts cost what a short one's do."""
 _SUMMARY = 160
@@ -42,14 +44,19 @@ class Standing(BaseModel):
     best_iteration: int | None = None
     target: float | None = None
     samples: int = 1
+    notes: int = 0
+    """How many of the user's notes the prompt carries."""
 
 
-def compose(task: Task, standing: Standing, rows: Sequence[Row], last_output: str) -> str:
-    """The prompt. `rows` newest first; `last_output` the end of what the last evaluator (or check) printed."""
+def compose(task: Task, standing: Standing, rows: Sequence[Row], last_output: str, notes: Sequence[str] = ()) -> str:
+    """The prompt. `rows` newest first; `last_output` the end of what the last evaluator (or check) printed; `notes` the
+    user's, oldest first, which are sent whatever the agent is told of the past."""
     work = task.steps[standing.step - 1] if task.steps else task.goal
     if task.memory == "none":
-        return work
+        return f"{work.rstrip()}\n\n{_notes(notes)}\n" if notes else work
     parts = [work.strip(), _rules(task, standing)]
+    if notes:
+        parts.append(_notes(notes))
     if last_output.strip():
         parts.append(f"## The end of the last evaluator output\n```\n{last_output.strip()[-OUTPUT_BUDGET:]}\n```")
     tried = _experiments(rows)
@@ -89,6 +96,20 @@ def _rules(task: Task, standing: Standing) -> str:
         "nobody is there to answer."
     )
     return "\n".join(lines)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    lines: list[str] = []
+    used = 0
+    for note in reversed(notes):
+        line = "- " + note.strip().replace("\n", "\n  ")
+        used += len(line) + 1
+        if lines and used > NOTES_BUDGET:
+            lines.append(f"({len(notes) - len(lines)} older ones left out)")
+            break
+        lines.append(line)
+    head = "## Notes from the user, newest last\nWhere two contradict each other, the later one holds.\n"
+    return head + "\n".join(reversed(lines))
 
 
 def _experiments(rows: Sequence[Row]) -> str:

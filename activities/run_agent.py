@@ -15,6 +15,7 @@ from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.child import Finished, run_child, tell
 from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.ledger import Ledger
+from beatctl.activities.notes import kept_notes
 from beatctl.activities.processes import CommandSpec, Spawner
 from beatctl.activities.prompt import MOST_EXPERIMENTS, Standing, Task, compose, last_evaluator_output
 from beatctl.activities.text import clean
@@ -117,11 +118,12 @@ def restore_known(loop: LoopFolder, keep: str) -> None:
 def _prompt(home: Home, ledger: Ledger, given: RunAgentInput) -> str:
     loop = home.loop(given.loop)
     task = Task.model_validate_json(loop.task.read_bytes())
+    notes = kept_notes(loop, given.standing.notes)
     if task.memory == "none":
-        return compose(task, given.standing, [], "")
+        return compose(task, given.standing, [], "", notes)
     rows = ledger.rows(given.loop, after=0, newest_first=True, limit=MOST_EXPERIMENTS + 1)
     output = last_evaluator_output(loop.iteration(given.standing.iteration - 1))
-    return compose(task, given.standing, rows, output)
+    return compose(task, given.standing, rows, output, notes)
 
 
 def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> AgentResult:

@@ -1,17 +1,18 @@
-"""Acting on a loop that runs: pause, resume, stop, set, cancel."""
+"""Acting on a loop that runs: pause, resume, stop, note, cancel."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from beatctl.cli import arguments, render, service, units
+import typer
+
+from beatctl.cli import service
 from beatctl.cli.arguments import Json, Loop, NamedLoop
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out
 from beatctl.cli.problems import Usage
-from beatctl.cli.start_options import TypedLimits, changed_limits
 from beatctl.cli.view import print_status_json
 
 if TYPE_CHECKING:
@@ -63,14 +64,14 @@ def _signal(
     word: str | None, signal: str, as_json: bool, *, done: Callable[[Status], bool], asked: str, at_once: str
 ) -> int:
     loops = Loops()
-    status = _unfinished(loops.find(word), signal)
+    status = unfinished(loops.find(word), signal)
     running = service.bring_back(loops, status)
 
     async def send(handle: WorkflowHandle[Any, Any]) -> None:
         await handle.signal(signal, rpc_timeout=service.RPC_LIMIT)
 
     service.with_loop(loops, status, running, send)
-    shown = _until(loops, status.id, lambda now: done(now) or now.state == "finished")
+    shown = until(loops, status.id, lambda now: done(now) or now.state == "finished")
     if not done(shown) and shown.state != "finished" and signal != "resume":
         # The signal is in the loop's history; a busy worker has only not said so in the ledger yet.
         shown = shown.model_copy(update={"asked": signal})
@@ -83,7 +84,7 @@ def _signal(
     return 0
 
 
-def _until(loops: Loops, loop: str, done: Callable[[Status], bool], patience: float = _PATIENCE_S) -> Status:
+def until(loops: Loops, loop: str, done: Callable[[Status], bool], patience: float = _PATIENCE_S) -> Status:
     """The loop's status once `done`, or as it is when patience ends."""
     end = time.monotonic() + patience
     while True:
@@ -93,68 +94,121 @@ def _until(loops: Loops, loop: str, done: Callable[[Status], bool], patience: fl
         time.sleep(_POLL_S)
 
 
-def _unfinished(status: Status, verb: str) -> Status:
+def unfinished(status: Status, verb: str) -> Status:
+    """The loop, where it can still be acted on. Raises Usage."""
     if status.state == "finished":
-        raise Usage(f"Loop {status.id} has ended ({status.outcome}): there is nothing to {verb}.")
+        raise Usage(
+            f"Loop {status.id} has ended ({status.outcome}): there is nothing to {verb}. "
+            f"To go on with it: beatctl resume {status.id} -n +10"
+        )
     return status
 
 
-def set_(
-    loop: Loop = None,
-    max_iterations: arguments.MaxIterations = None,
-    max_failures: arguments.MaxFailures = None,
-    max_unchanged: arguments.MaxUnchanged = None,
-    cooldown: arguments.Cooldown = None,
-    agent_timeout: arguments.AgentTimeout = None,
-    eval_timeout: arguments.EvalTimeout = None,
-    for_: arguments.For = None,
-    target: arguments.Target = None,
-    plateau: arguments.Plateau = None,
+def note(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LOOP TEXT", help="A loop (left out: this folder's) and the note, in quotes.", show_default=False
+        ),
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Take back every note.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Change limits while a loop runs.
+    """Tell the agent something.
 
-    0 means none; --target none takes the target away.
+    Every prompt from the next one on carries it, until --clear. Up to 20 notes of 4 KiB.
     """
-    typed = TypedLimits(
-        max_iterations, max_failures, max_unchanged, cooldown, agent_timeout, eval_timeout, for_, target, plateau
-    )
-    if not typed.given():
-        raise Usage("Which limit? For example: beatctl set --max-iterations 300", help_of="set")
-    try:
-        limits = changed_limits(typed)
-    except units.BadValue as wrong:
-        raise Usage(str(wrong), help_of="set") from None
     loops = Loops()
-    status = _unfinished(loops.find(loop), "set")
-    if status.strategy == "retry" and {"target", "plateau"} & limits.keys():
-        raise Usage("--target and --plateau go with --eval, which gives a score; this loop has --until.")
-    in_force = _update(loops, status, limits)
-    shown = _until(loops, status.id, lambda now: now.limits == in_force or now.state == "finished")
-    shown = shown.model_copy(update={"limits": in_force})
+    loop, text = _loop_and_note(words or [], {status.id for status in loops.all()}, clear)
+    status = loops.find(loop)
+    shown = add_note(loops, status, text) if not clear else clear_notes(loops, status)
     if as_json:
         print_status_json(shown)
+    elif clear:
+        out(f"{shown.id}: no notes any more.")
     else:
-        out(f"{shown.id} limits: {render.limits_line(in_force, strategy=shown.strategy)}")
+        count = f" ({len(shown.notes)} of {_most_notes()})" if len(shown.notes) > 1 else ""
+        when = f" {shown.id} is {shown.state}." if shown.state in ("paused", "waiting") else ""
+        out(f"Noted{count}: every prompt of {shown.id} carries it from the next one on.{when}")
     return 0
 
 
-def _update(loops: Loops, status: Status, limits: dict[str, Any]) -> dict[str, Any]:
-    """Change the loop's limits; returns those in force. Raises Usage with the validator's words."""
-    from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+def add_note(loops: Loops, status: Status, text: str) -> Status:
+    """Have every prompt from the next one on carry this. Returns the loop's status with the note in it.
 
-    from beatctl.cli.problems import Unavailable
+    Raises Usage (nothing in it, too long, one too many, loop ended), Unavailable.
+    """
+    from beatctl.activities.notes import MOST_BYTES
 
-    async def send(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
-        return dict(await handle.execute_update("set_limits", limits, rpc_timeout=service.RPC_LIMIT))
+    text = text.strip()
+    if not text:
+        raise Usage('The note is empty. Say what the agent should know: beatctl note "try lazy loading"')
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Usage("The note holds bytes that are not UTF-8.")
+    size = len(text.encode())
+    if size > MOST_BYTES:
+        raise Usage(
+            f"The note has {size:,} bytes; {MOST_BYTES:,} is the most. "
+            "Put the long part into a file in the folder and name the file in the note."
+        )
+    status = _prompted(status)
+    if len(status.notes) >= _most_notes():
+        raise Usage(
+            f"Loop {status.id} has {len(status.notes)} notes, which is the most. "
+            f"Take them back first: beatctl note {status.id} --clear"
+        )
+    known = len(status.notes)
 
-    running = service.bring_back(loops, status)
-    try:
-        return service.with_loop(loops, status, running, send)
-    except WorkflowUpdateFailedError as refused:
-        raise Usage(str(refused.cause)) from refused
-    except WorkflowUpdateRPCTimeoutOrCancelledError as late:
-        raise Unavailable(f"Loop {status.id}'s worker did not answer. See: beatctl doctor") from late
+    async def send(handle: WorkflowHandle[Any, Any]) -> None:
+        await handle.signal("note", text, rpc_timeout=service.RPC_LIMIT)
+
+    service.with_loop(loops, status, service.bring_back(loops, status), send)
+    shown = until(loops, status.id, lambda now: len(now.notes) > known or now.state == "finished")
+    if shown.state == "finished" and len(shown.notes) == known:
+        _prompted(shown)
+    return shown
+
+
+def clear_notes(loops: Loops, status: Status) -> Status:
+    """Take back every note; prompts from the next one on carry none. Raises Usage, Unavailable."""
+    status = _prompted(status)
+
+    async def send(handle: WorkflowHandle[Any, Any]) -> None:
+        await handle.signal("clear_notes", rpc_timeout=service.RPC_LIMIT)
+
+    if status.notes:
+        service.with_loop(loops, status, service.bring_back(loops, status), send)
+    return until(loops, status.id, lambda now: not now.notes or now.state == "finished")
+
+
+def _prompted(status: Status) -> Status:
+    if status.state == "finished":
+        raise Usage(
+            f"Loop {status.id} has ended ({status.outcome}): no prompt comes any more. "
+            f"Go on with it, then note: beatctl resume {status.id} -n +10 -d"
+        )
+    return status
+
+
+def _loop_and_note(words: list[str], known: set[str], clear: bool) -> tuple[str | None, str]:
+    """A loop's id, where one is given, and the text. Raises Usage."""
+    if clear:
+        if len(words) > 1:
+            raise Usage("--clear takes back every note and takes no text.", help_of="note")
+        return (words[0] if words else None), ""
+    if not words or (len(words) == 1 and words[0] in known):
+        loop = f"{words[0]} " if words else ""
+        raise Usage(f'What should the agent know? beatctl note {loop}"try lazy loading"', help_of="note")
+    if len(words) > 2:
+        text = words[1:] if words[0] in known else words
+        raise Usage(f'The note is one argument: put it in quotes: "{" ".join(text)}".', help_of="note")
+    return (words[0], words[1]) if len(words) == 2 else (None, words[0])
+
+
+def _most_notes() -> int:
+    from beatctl.activities.notes import MOST_NOTES
+
+    return MOST_NOTES
 
 
 def cancel(loop: NamedLoop = None, as_json: Json = False) -> int:

@@ -38,8 +38,9 @@ COMMANDS = {
     "stop": Entry("act:stop", "End a loop after this iteration.", "beatctl stop k3f9"),
     "cancel": Entry("act:cancel", "End a loop now.", "beatctl cancel k3f9"),
     "set": Entry(
-        "act:set_", "Change limits while a loop runs.", "beatctl set k3f9 --max-iterations 300 --cooldown 30s"
+        "setting:set_", "Change limits while a loop runs.", "beatctl set k3f9 --max-iterations 300 --cooldown 30s"
     ),
+    "note": Entry("act:note", "Tell the agent something.", 'beatctl note k3f9 "try lazy loading"'),
     "undo": Entry("change:undo", "Put the folder back as it was.", "beatctl undo k3f9"),
     "up": Entry("engine:up", "Run the Temporal server and a worker.", "beatctl up -d"),
     "down": Entry("engine:down", "End server and worker.", "beatctl down"),

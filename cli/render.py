@@ -127,6 +127,46 @@ def limits_line(limits: dict[str, object], *, strategy: str = "optimize") -> str
     return ", ".join(parts)
 
 
+def limits_changed(before: dict[str, object], after: dict[str, object]) -> str:
+    """What of the limits is another now: `iterations 10 → 300, cooldown none → 30s`."""
+    names = {
+        "max_iterations": "iterations",
+        "for_s": "time",
+        "max_failures": "failures in a row",
+        "max_unchanged": "unchanged in a row",
+        "agent_timeout_s": "agent",
+        "eval_timeout_s": "evaluator",
+        "cooldown_s": "cooldown",
+        "target": "target",
+        "plateau": "plateau",
+    }
+
+    def word(key: str, value: object) -> str:
+        if not isinstance(value, int | float) or (not value and key != "target"):
+            return "none"
+        if key == "target":
+            return score(float(value))
+        return in_words(float(value)) if key.endswith("_s") else f"{value:,}"
+
+    changes = [
+        f"{name} {word(key, before.get(key))} → {word(key, after.get(key))}"
+        for key, name in names.items()
+        if before.get(key) != after.get(key)
+    ]
+    return ", ".join(changes) or "nothing changed, these limits hold already"
+
+
+def notes_lines(status: Status, columns: int = 100) -> list[str]:
+    """The user's notes, oldest first, with the experiment that first heard each."""
+    lines = []
+    for note in status.notes:
+        since = f"since #{note.iteration}" if note.iteration is not None else "in the next prompt"
+        if note.iteration is None and status.state == "finished":
+            since = "never sent"
+        lines.append(f"{cut(visible(note.text), max(20, columns - 14 - len(since)))} ({since})")
+    return lines
+
+
 def best_words(status: Status) -> str:
     """`171,204 #187 (-28.4%), baseline 239,107`; for a retry loop which iteration passed."""
     best, baseline = status.best, status.baseline
@@ -175,6 +215,7 @@ def status_lines(status: Status, *, now: str = "", colours: bool = False, column
         ("agent", status.agent),
         ("folder", status.directory),
         ("limits", limits_line(status.limits, strategy=status.strategy) if status.state != "finished" else ""),
+        *(("note", line) for line in notes_lines(status, columns)),
         ("why", visible(status.detail)),
         ("server", status.connection if status.connection != "embedded" else ""),
         ("web ui", status.ui_url or ""),

@@ -15,7 +15,7 @@ from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.output import out, paint, say, visible
 from beatctl.cli.problems import Unavailable, Usage
-from beatctl.cli.start_options import Chosen, Typed, TypedLimits, choose, unbounded
+from beatctl.cli.start_options import Chosen, Typed, TypedLimits, choose, unbounded_warning
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
@@ -267,7 +267,6 @@ def _launch(
 def in_force(status: Status, agent: AgentSpec, root: Path) -> list[str]:
     """What holds for a loop that was just started, and how to end it."""
     from beatctl.cli.output import colour
-    from beatctl.workflows.spec import Limits
 
     colours = colour(sys.stderr)
     words = [agent.name, agent.version or "", f"model {agent.model}" if agent.model else ""]
@@ -286,10 +285,7 @@ def in_force(status: Status, agent: AgentSpec, root: Path) -> list[str]:
         f"  folder    {root} (in use until the loop ends)",
         f"  to end    beatctl stop {status.id} (after the iteration), beatctl cancel {status.id} (now)",
     ]
-    if unbounded(Limits(**status.limits)):
-        warning = (
-            "No limit on iterations or time and no cooldown: this loop spends until it is stopped. "
-            "Bound it: beatctl set --for 8h, --max-iterations 100 or --cooldown 1m"
-        )
+    warning = unbounded_warning(status.limits)
+    if warning:
         lines.append(paint(warning, "yellow", on=colours))
     return lines

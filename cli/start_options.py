@@ -5,7 +5,7 @@ Pure: no file, process or network is touched here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from beatctl.cli import units
@@ -202,9 +202,14 @@ def starting_limits(typed: TypedLimits) -> dict[str, Any]:
     return limits
 
 
-def changed_limits(typed: TypedLimits) -> dict[str, Any]:
-    """Only the limits that were typed, as fields of Limits. Raises BadValue."""
+def changed_limits(typed: TypedLimits, *, iterations: int | None = None) -> dict[str, Any]:
+    """Only the limits that were typed, as fields of Limits. `-n +N` adds to `iterations`. Raises BadValue."""
     limits: dict[str, Any] = {}
+    if iterations is not None and (typed.max_iterations or "").strip().startswith("+"):
+        more = units.whole((typed.max_iterations or "").strip()[1:], "--max-iterations +N", least=1)
+        if not iterations:
+            raise units.BadValue(f"--max-iterations +{more}: the loop has no limit on iterations to add to.")
+        typed = replace(typed, max_iterations=str(iterations + more))
     for name, flag in (
         ("max_iterations", "--max-iterations"),
         ("max_failures", "--max-failures"),
@@ -228,9 +233,14 @@ def changed_limits(typed: TypedLimits) -> dict[str, Any]:
     return limits
 
 
-def unbounded(limits: Any) -> bool:
-    """Whether nothing but the user (or success) ends a loop with these Limits, and nothing paces it."""
-    return not limits.max_iterations and not limits.cooldown_s and not limits.for_s
+def unbounded_warning(limits: dict[str, Any]) -> str:
+    """How to bound a loop with these Limits, where nothing does; else empty."""
+    if limits.get("max_iterations") or limits.get("cooldown_s") or limits.get("for_s"):
+        return ""
+    return (
+        "No limit on iterations or time and no cooldown: this loop spends until it is stopped. "
+        "Bound it: beatctl set --for 8h, --max-iterations 100 or --cooldown 1m"
+    )
 
 
 def _command(text: str, flag: str) -> str:

@@ -182,6 +182,8 @@ def _print_experiment(loops: Loops, status: Status, row: Row) -> None:
     prompts = sorted(folder.glob("agent*/prompt.md"))
     for prompt in prompts:
         out(f"  {'prompt':<10}{prompt}")
+    if row.notes:
+        _section("Your notes, in its prompt and those after it", "\n".join(row.notes), colours)
     if row.summary:
         _section("The agent said", row.summary.rstrip(), colours)
     said = _evaluator_tail(folder)

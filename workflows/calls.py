@@ -19,6 +19,7 @@ from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.conclude import CloseInput, ConcludeInput
 from beatctl.activities.host import Activities
 from beatctl.activities.ledger import Status
+from beatctl.activities.notes import NotesInput
 from beatctl.activities.prompt import Standing, Task
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
@@ -148,6 +149,10 @@ class Calls:
     async def find_edits(self) -> list[str]:
         given = EditsInput(loop=self._spec.id)
         return await self._begin(lambda: _locally(Activities.find_edits, given, summary="look for edits"))
+
+    async def keep_notes(self, notes: list[str]) -> None:
+        given = NotesInput(loop=self._spec.id, notes=notes)
+        await self._begin(lambda: _locally(Activities.keep_notes, given, summary="notes"))
 
     async def conclude(self, given: ConcludeInput) -> str | None:
         return await self._sure(

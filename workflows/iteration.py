@@ -10,6 +10,7 @@ from beatctl.activities.prompt import Standing
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.run_evaluator import EvaluatorResult
 from beatctl.workflows.calls import Calls
+from beatctl.workflows.notes import hand_out, take_back
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState, sum_of_steps
 from beatctl.workflows.verdict import (
@@ -29,10 +30,14 @@ class Loop(Protocol):
     spec: LoopSpec
     state: LoopState
     calls: Calls
+    current: Experiment | None
+    """The one that runs."""
 
+    def changed(self) -> None: ...
     def doing(self, now: str) -> None: ...
     async def pause(self, reason: str, detail: str) -> list[str]: ...
     def time(self) -> float: ...
+    async def write(self, it: Experiment, parent: int | None, restore: str | None) -> None: ...
 
 
 class Edited(Exception):
@@ -68,6 +73,8 @@ class Experiment:
     """Its row, once it was judged and counted."""
     changed: bool = False
     repaired: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Of the user's, those that were never sent before."""
     judgement: Judgement = field(default_factory=lambda: Judgement("crash", "interrupted", failure=True))
     runs: dict[str, int] = field(default_factory=dict)
     lefts: int = 0
@@ -117,6 +124,7 @@ class Experiment:
             reason="; ".join(reasons)[:1000] or None,
             logs=f"runs/{self.number}",
             metrics=self.evaluations[-1].metrics if self.evaluations else {},
+            notes=self.notes,
         )
 
 
@@ -129,7 +137,7 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
     steps = max(1, len(spec.steps))
     for step in range(1, steps + 1):
         limit = loop.state.limits.for_s
-        if step > 1 and limit and loop.time() - loop.state.started_at >= limit:
+        if step > 1 and limit and loop.state.elapsed(loop.time()) >= limit:
             return Judgement(
                 "inconclusive" if spec.strategy == "optimize" else "fail", f"--for ended before step {step}"
             )
@@ -156,6 +164,7 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
     words = f"{spec.agent.name} step {step} of {len(spec.steps)}" if spec.steps else spec.agent.name
     while True:
         loop.doing(f"#{it.number} {words}")
+        new_notes = await hand_out(loop, it)
         standing = Standing(
             iteration=it.number,
             max_iterations=state.limits.max_iterations + state.edit_rows if state.limits.max_iterations else 0,
@@ -165,6 +174,7 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
             best_iteration=state.best.iteration if state.best else None,
             target=state.limits.target,
             samples=spec.samples,
+            notes=len(state.notes),
         )
         kind = "agent" if step == 1 else f"agent-step{step}"
         it.running = True
@@ -173,6 +183,7 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
         if result.status not in ("edited", "missing", "authentication"):
             it.touched = True
             return result
+        take_back(it, new_notes)
         if result.status == "edited":
             raise Edited(result.edits)
         reason = "agent-gone" if result.status == "missing" else "authentication"

@@ -15,14 +15,17 @@ with workflow.unsafe.imports_passed_through():
 
     from beatctl.activities.conclude import CloseInput, ConcludeInput
     from beatctl.activities.ledger import Status
+    from beatctl.workflows import notes
     from beatctl.workflows.baseline import baseline
     from beatctl.workflows.calls import Calls, heed_cancel, problem_of
     from beatctl.workflows.details import details
-    from beatctl.workflows.iteration import Edited, Experiment, evaluate, mark, measure, run_agents
+    from beatctl.workflows.edits import take_in
+    from beatctl.workflows.iteration import Edited, Experiment, evaluate, mark, run_agents
     from beatctl.workflows.spec import Limits
     from beatctl.workflows.state import LoopInput, LoopState
     from beatctl.workflows.stopping import Reason, cooldown_s, outcome_of, reason_to_end
-    from beatctl.workflows.verdict import Judgement, judge_retry, score_of
+    from beatctl.workflows.verdict import Judgement
+    from beatctl.workflows.words import edited_words, end_words, unchanged_words
 
 STATE = SearchAttributeKey.for_keyword("BeatctlState")
 OUTCOME = SearchAttributeKey.for_keyword("BeatctlOutcome")
@@ -51,7 +54,7 @@ class LoopWorkflow:
         self._limits_changed = False
         self._published = self.state.version
         self._shown = "running None"
-        self._current: Experiment | None = None
+        self.current: Experiment | None = None
 
     # What a person may ask for ------------------------------------------------------------------------------------
 
@@ -59,7 +62,7 @@ class LoopWorkflow:
     def pause_asked(self) -> None:
         if self.state.state == "running" and self.state.asked is None:
             self.state.asked = "pause"
-            self._changed()
+            self.changed()
 
     @workflow.signal
     def resume(self) -> None:
@@ -67,13 +70,23 @@ class LoopWorkflow:
             self._resumed = True
         elif self.state.asked == "pause":
             self.state.asked = None
-            self._changed()
+            self.changed()
 
     @workflow.signal
     def stop(self) -> None:
         if self.state.outcome is None:
             self.state.asked = "stop"
-            self._changed()
+            self.changed()
+
+    @workflow.signal
+    def note(self, text: str) -> None:
+        if self.state.outcome is None and notes.add(self.state, text, self.time()):
+            self.changed()
+
+    @workflow.signal
+    def clear_notes(self) -> None:
+        if notes.clear(self.state):
+            self.changed()
 
     @workflow.query
     def status(self) -> Status:
@@ -83,7 +96,7 @@ class LoopWorkflow:
     def set_limits(self, changes: dict[str, Any]) -> dict[str, Any]:
         self.state.limits = Limits.model_validate({**self.state.limits.model_dump(), **changes})
         self._limits_changed = True
-        self._changed()
+        self.changed()
         return self.state.limits.model_dump()
 
     @set_limits.validator
@@ -124,9 +137,9 @@ class LoopWorkflow:
         """Baseline, then iterations until there is a reason to end."""
         state = self.state
         if not state.opened:
-            self._current = Experiment(0, self.time())
-            ended = await baseline(self, self._current)
-            self._current = None
+            self.current = Experiment(0, self.time())
+            ended = await baseline(self, self.current)
+            self.current = None
             if ended is not None:
                 return ended
         while True:
@@ -138,7 +151,7 @@ class LoopWorkflow:
                 return "stopped", ""
             edits: list[str] = []
             if state.limits.max_unchanged and state.unchanged >= state.limits.max_unchanged:
-                edits = await self.pause("unchanged", self._unchanged_words())
+                edits = await self.pause("unchanged", unchanged_words(self.spec, state))
                 state.unchanged = 0
             elif state.asked == "pause":
                 edits = await self.pause("asked", "")
@@ -150,10 +163,10 @@ class LoopWorkflow:
                 state.cooled = False
                 await self._iterate()
             if edits:
-                await self._take_in(edits)
+                await take_in(self, edits)
 
     async def _iterate(self) -> None:
-        it = self._current = Experiment(self.state.iteration + 1, self.time())
+        it = self.current = Experiment(self.state.iteration + 1, self.time())
         try:
             it.judgement = await run_agents(self, it) or await evaluate(self, it)
         except Edited as edited:
@@ -161,15 +174,15 @@ class LoopWorkflow:
             if it.agents:  # a pipeline's earlier steps ran: their work is in the snapshot, and judged by nobody
                 it.judgement = Judgement("inconclusive", "files were edited between its steps")
                 await self._conclude(it, restore=False)
-            self._current = None
+            self.current = None
             if not edited.accepted:
-                edits = await self.pause("edited", _edited_words(self.spec.id, edits)) or edits
-            await self._take_in(edits)
+                edits = await self.pause("edited", edited_words(self.spec.id, edits)) or edits
+            await take_in(self, edits)
             return
         await self._conclude(it, restore=not it.judgement.edited)
-        self._current = None
+        self.current = None
         if it.judgement.edited:
-            await self._take_in(["the evaluator's repair"])
+            await take_in(self, ["the evaluator's repair"])
 
     async def _conclude(self, it: Experiment, *, restore: bool = True) -> None:
         """Count the iteration, put the work tree where the next one starts, and write its row."""
@@ -188,13 +201,14 @@ class LoopWorkflow:
             state.best = state.base = mark(it)
         elif self.spec.strategy == "retry" and self.spec.on_fail == "keep" and it.snapshot is not None:
             state.base = mark(it)
-        await self._write(it, parent, state.base.snapshot if restore else None)
+        await self.write(it, parent, state.base.snapshot if restore else None)
 
-    async def _write(self, it: Experiment, parent: int | None, restore: str | None) -> None:
+    async def write(self, it: Experiment, parent: int | None, restore: str | None) -> None:
+        """Write the row, with the work tree put back to `restore` where that is given."""
         state = self.state
         row = it.row(self, parent)
         state.count(row)
-        self._changed()
+        self.changed()
         self._published = state.version  # the row is written together with the status
         status = state.status(self.spec, self.time())
         it.written = row
@@ -203,41 +217,6 @@ class LoopWorkflow:
         for held in (state.best, state.base, state.baseline):
             if held is not None and held.iteration == it.number:
                 held.snapshot = snapshot
-
-    async def _take_in(self, paths: list[str]) -> None:
-        """The user's edits become a row of their own, scored, and the loop goes on from there."""
-        state, spec = self.state, self.spec
-        it = self._current = Experiment(state.iteration + 1, self.time(), changed=True, edits=True)
-        it.summary = f"your edits: {', '.join(paths[:5])}"
-        assert state.base is not None
-        while True:
-            taken = await self.calls.snapshot(it.name, child_ran=False)
-            it.take(taken.snapshot, it.name)
-            it.evaluations = await measure(self, it)
-            if spec.strategy == "retry":
-                judged = judge_retry(it.evaluations, spec.samples)
-                assert judged is not None
-                it.judgement = Judgement(judged.verdict, judged.reason or "your edits")
-                break
-            score = score_of(it.evaluations, spec.samples)
-            if score is not None:
-                it.judgement = Judgement("keep", "your edits", score)
-                break
-            await self.calls.restore(taken.snapshot, it.left())
-            it.touched = False
-            said = it.evaluations[-1].words()
-            await self.pause("evaluator-broken", f"With your edits there is no score: {said}.")
-        parent = state.base.iteration
-        state.base = mark(it)
-        state.unchanged = state.failures = 0
-        state.edit_rows += 1
-        if spec.strategy == "optimize":
-            state.best = state.base
-            state.since_keep = 0
-        elif it.judgement.verdict == "pass":
-            state.best, state.passed = state.base, True
-        await self._write(it, parent, it.snapshot)
-        self._current = None
 
     # Waiting ------------------------------------------------------------------------------------------------------
 
@@ -262,19 +241,19 @@ class LoopWorkflow:
         if state.asked == "pause":
             state.asked = None
         self._resumed = False
-        self._changed()
+        self.changed()
         await workflow.wait_condition(lambda: self._resumed or state.asked == "stop")
         if state.asked == "stop":
             raise Stopped
         state.state, state.reason, state.detail = "running", None, ""
-        self._changed()
+        self.changed()
 
     async def _cool_down(self) -> None:
         """The pause between iterations, as a durable timer; `pause`, `stop` and changed limits are heard meanwhile."""
         state = self.state
         start = self.time()
         while True:
-            wait_s = start + cooldown_s(state.limits, start - state.started_at) - self.time()
+            wait_s = start + cooldown_s(state.limits, state.elapsed(start)) - self.time()
             if wait_s <= 0:
                 state.cooled = True
                 return
@@ -289,6 +268,9 @@ class LoopWorkflow:
             except TimeoutError:
                 continue
             if state.asked is not None:
+                return
+            over = reason_to_end(state.progress(self.spec, self.time()), state.limits) is not None
+            if over and workflow.patched("changed-limits-end-a-cooldown"):
                 return
 
     async def _hand_over(self) -> None:
@@ -309,7 +291,7 @@ class LoopWorkflow:
 
     async def _close(self, reason: Reason, detail: str) -> Status:
         """End the loop: what an interrupted run left is kept and undone, the folder is given back, the end is told."""
-        state, it = self.state, self._current
+        state, it = self.state, self.current
         child_ran = it is not None and (it.touched or (it.running and state.state != "paused"))
         row = it.written if it is not None else None
         if it is not None and row is None and it.number > 0 and (it.agents or child_ran):
@@ -319,10 +301,10 @@ class LoopWorkflow:
         state.end(
             reason,
             outcome_of(reason, state.progress(self.spec, self.time())),
-            detail or self._end_words(reason),
+            detail or end_words(state, reason),
             self.time(),
         )
-        self._changed()
+        self.changed()
         interrupted = restore = None
         if it is not None and child_ran:
             interrupted = it.name if it.snapshot is None else it.left()
@@ -350,7 +332,7 @@ class LoopWorkflow:
         self.state.now = now
         workflow.set_current_details(details(self.spec, self.state))
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
         """The status has changed: the Web UI, the search attributes and the state folder are to know."""
         state = self.state
         state.version += 1
@@ -373,28 +355,3 @@ class LoopWorkflow:
                     return
                 workflow.logger.warning("status not written: %s", error)
             self._published = max(self._published, version)
-
-    def _unchanged_words(self) -> str:
-        state, agent = self.state, self.spec.agent
-        cost = f" (${state.cost_usd:.2f})" if state.cost_usd else ""
-        said = f' It last said: "{state.last_words}".' if state.last_words else ""
-        hint = " Try --permissions full." if agent.kind != "command" and agent.permissions == "workspace" else ""
-        return f"{agent.name} changed nothing {state.unchanged} times{cost}.{said}{hint}"
-
-    def _end_words(self, reason: Reason) -> str:
-        state = self.state
-        if reason == "max-failures":
-            return f"{state.failures} failures in a row."
-        if reason == "passed" and state.iteration == 0:
-            return "Already passes; nothing spent. Flaky? --samples 5 wants five passes in a row."
-        if reason == "target" and state.iteration == 0:
-            return "The baseline meets the target already; nothing spent."
-        return ""
-
-
-def _edited_words(loop: str, paths: list[str]) -> str:
-    others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return (
-        f"You edited {paths[0]}{others} while {loop} waited: paused, nothing overwritten. "
-        f"beatctl resume {loop} takes your edits in, scores them, and goes on from there."
-    )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from beatctl.activities.ledger import AgentRow, Mark, Outcome, Row, State, Status, timestamp
+from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Row, State, Status, timestamp
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
 
@@ -16,6 +16,8 @@ class LoopState(BaseModel):
 
     limits: Limits
     started_at: float
+    idle_s: float = 0.0
+    """Between an end and going on, in all: no part of the time that the loop took."""
     state: State = "running"
     outcome: Outcome | None = None
     reason: str | None = None
@@ -47,6 +49,9 @@ class LoopState(BaseModel):
     warnings: list[str] = []
     cooled: bool = False
     """The cooldown before the next iteration is over."""
+    notes: list[Note] = []
+    notes_kept: bool = True
+    """Whether they are written where prompts are made."""
     version: int = 0
 
     def count(self, row: Row) -> None:
@@ -56,6 +61,10 @@ class LoopState(BaseModel):
         if row.agent is not None:
             self.cost_usd = round(self.cost_usd + (row.agent.cost_usd or 0.0), 6)
             self.tokens += row.agent.tokens or 0
+
+    def elapsed(self, now: float) -> float:
+        """Seconds that the loop has taken until `now`, waits included."""
+        return now - self.started_at - self.idle_s
 
     def progress(self, spec: LoopSpec, now: float) -> Progress:
         """What the decision to go on rests on."""
@@ -68,7 +77,7 @@ class LoopState(BaseModel):
             passed=self.passed,
             baseline=self.baseline.score if self.baseline else None,
             best=self.best.score if self.best else None,
-            elapsed_s=now - self.started_at,
+            elapsed_s=self.elapsed(now),
         )
 
     def status(self, spec: LoopSpec, now: float) -> Status:
@@ -86,7 +95,7 @@ class LoopState(BaseModel):
             best=self.best,
             cost_usd=self.cost_usd,
             tokens=self.tokens,
-            elapsed_s=round((self.ended_at or now) - self.started_at, 3),
+            elapsed_s=round(self.elapsed(self.ended_at or now), 3),
             ui_url=spec.ui_url,
             directory=spec.directory,
             asked=self.asked,
@@ -101,6 +110,7 @@ class LoopState(BaseModel):
             ended_at=timestamp(self.ended_at) if self.ended_at else None,
             worktree=spec.worktree,
             connection=spec.connection,
+            notes=[note.model_copy() for note in self.notes],
             warnings=self.warnings,
             version=self.version,
         )

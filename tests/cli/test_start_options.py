@@ -15,7 +15,7 @@ from beatctl.cli.start_options import (
     changed_limits,
     choose,
     starting_limits,
-    unbounded,
+    unbounded_warning,
 )
 from beatctl.workflows.spec import Limits
 
@@ -154,7 +154,7 @@ def test_changing_one_limit_changes_no_other() -> None:
     ],
 )
 def test_a_loop_that_nothing_bounds_is_told_apart(limits: dict[str, Any], warned: bool) -> None:
-    assert unbounded(Limits(**limits)) is warned
+    assert bool(unbounded_warning(Limits(**limits).model_dump())) is warned
 
 
 def test_what_was_chosen_fits_the_specification() -> None:
