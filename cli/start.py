@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beatctl.cli import arguments, problems, render
+from beatctl.cli import arguments, levels, problems, render
 from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.output import out, paint, say, visible
 from beatctl.cli.problems import Unavailable, Usage
+from beatctl.cli.settings import level_of_flags, merge, typed_of
 from beatctl.cli.start_options import Chosen, Typed, TypedLimits, choose, unbounded_warning
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ def start(
     goal: Annotated[
         list[str] | None,
         typer.Argument(metavar="GOAL", help="What the agent should do, in quotes.", show_default=False),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("-f", "--file", metavar="FILE", help="Read goal and flags from a loop file.", show_default=False),
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", metavar="CMD", help="Repeat until this command passes.", show_default=False)
@@ -107,41 +112,47 @@ def start(
     Limits are 0 for none. Times need a unit: 30s, 5m, 1h30m. Defaults: 10 iterations (none with --for), 3 failures in
     a row, 30m for the agent, 10m for the evaluator.
     """
-    chosen = choose(
-        Typed(
-            goal=tuple(goal or ()),
-            until=until,
-            eval=eval_,
-            minimize=minimize,
-            maximize=maximize,
-            direction=direction,
-            pipeline=pipeline,
-            steps=tuple(step or ()),
-            check=check,
-            samples=samples,
-            on_fail=on_fail,
-            memory=memory,
-            permissions=permissions,
-            agent=agent,
-            model=model,
-            limits=TypedLimits(
-                max_iterations,
-                max_failures,
-                max_unchanged,
-                cooldown,
-                agent_timeout,
-                eval_timeout,
-                for_,
-                target,
-                plateau,
-            ),
-            detach=detach,
-            foreground=foreground,
-        )
+    flags = Typed(
+        goal=tuple(goal or ()),
+        until=until,
+        eval=eval_,
+        minimize=minimize,
+        maximize=maximize,
+        direction=direction,
+        pipeline=pipeline,
+        steps=tuple(step or ()),
+        check=check,
+        samples=samples,
+        on_fail=on_fail,
+        memory=memory,
+        permissions=permissions,
+        agent=agent,
+        model=model,
+        limits=TypedLimits(
+            max_iterations,
+            max_failures,
+            max_unchanged,
+            cooldown,
+            agent_timeout,
+            eval_timeout,
+            for_,
+            target,
+            plateau,
+        ),
+        directory=directory,
+        allow_large=allow_large,
+        detach=detach,
+        foreground=foreground,
     )
     loops = Loops()
-    place = stood_in(directory)
+    written = levels.loop_file(file)
+    place = stood_in(typed_of(merge([level_of_flags(flags), written])))
     root = checked_root(place)
+    settings = levels.merged(flags, written, root, loops.environ)
+    typed = typed_of(settings)
+    chosen = choose(typed, file)
+    for line in levels.told(settings, loops.environ):
+        say(line)
     using = in_the_way(loops.all(), root)
     if using is not None:
         raise folder_in_use(using.id)
@@ -152,9 +163,9 @@ def start(
         spec,
         place,
         root,
-        allow_large,
-        detach=detach,
-        ends_with_us=foreground or is_ci(loops.environ),
+        typed.allow_large,
+        detach=typed.detach,
+        ends_with_us=typed.foreground or is_ci(loops.environ),
         as_json=as_json,
     )
 
@@ -176,17 +187,18 @@ def is_ci(environ: Mapping[str, str]) -> bool:
     return environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
 
-def stood_in(directory: str | None) -> Path:
+def stood_in(typed: Typed) -> Path:
     """Where the loop's commands run: `-C`, else where the user stands. Raises Usage."""
+    directory, named = typed.directory, typed.named("directory")
     try:
         here = Path(directory) if directory is not None else Path.cwd()
     except OSError:
         raise Usage("The folder you are in is gone: change to another, or name one with -C.") from None
     if directory == "":
-        raise Usage("-C is empty. It takes a folder.", help_of="start")
+        raise Usage(f"{named} is empty. It takes a folder.", help_of="start")
     if not here.is_dir():
         what = f"{here} is a file, not a folder." if here.exists() else f"There is no folder {here}."
-        raise Usage(f"{what} -C takes the folder to work in.", help_of="start")
+        raise Usage(f"{what} {named} takes the folder to work in.", help_of="start")
     place = Path(os.path.realpath(here))
     if any("\ud800" <= character <= "\udfff" for character in str(place)):
         raise Usage(f"The name of the folder {os.fsencode(place)!r} is not UTF-8. Rename it, or use another.")

@@ -5,13 +5,15 @@ Pure: no file, process or network is touched here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from beatctl.cli import units
 from beatctl.cli.problems import Usage
 
 STEPS = range(2, 21)
+_DIRECTIONS = ("minimize", "maximize")
 _LARGEST_TEXT = 512 * 1024
 """Bytes of goal, steps and commands together: they travel through the workflow's history."""
 
@@ -36,7 +38,7 @@ class TypedLimits:
 
 @dataclass(frozen=True)
 class Typed:
-    """`start`'s flags as typed."""
+    """What `start` was told, by its flags and in files, as written. A field added here has its key in loop files."""
 
     goal: tuple[str, ...] = ()
     until: str | None = None
@@ -47,15 +49,31 @@ class Typed:
     pipeline: bool = False
     steps: tuple[str, ...] = ()
     check: str | None = None
-    samples: str | None = None
+    samples: str | None = field(default=None, metadata={"number": True})
     on_fail: str | None = None
     memory: str | None = None
     permissions: str | None = None
     agent: str | None = None
     model: str | None = None
     limits: TypedLimits = field(default_factory=TypedLimits)
+    directory: str | None = None
+    allow_large: bool = False
     detach: bool = False
     foreground: bool = False
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """How messages name what was not typed as a flag, by field: `{"memory": "loop.toml:4: memory"}`."""
+
+    def named(self, name: str) -> str:
+        """How a message names a field: by its flag, or by where it was written."""
+        return self.names.get(name) or flag_of(name)
+
+
+_NAMES = {"goal": "The goal", "steps": "--step", "directory": "-C"}
+
+
+def flag_of(name: str) -> str:
+    """The flag of a field of Typed or TypedLimits."""
+    return _NAMES.get(name) or f"--{name.rstrip('_').replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -78,40 +96,59 @@ class Chosen:
     """Fields of Limits; those left out keep their defaults."""
 
 
-def choose(typed: Typed) -> Chosen:
-    """Check the flags of `start` against each other. Raises Usage."""
+def choose(typed: Typed, file: str | None = None) -> Chosen:
+    """Check what `start` was told, each value and against each other. `file`: the loop file that was named. Raises
+    Usage."""
     try:
-        return _choose(typed)
+        return _choose(typed, file)
     except units.BadValue as wrong:
         raise _usage(str(wrong)) from None
 
 
-def _choose(typed: Typed) -> Chosen:
+def check_values(typed: Typed) -> None:
+    """Check each value alone, not what is missing or contradicts another. Raises Usage."""
+    try:
+        _values(typed)
+        for name in ("until", "eval"):
+            if (command := getattr(typed, name)) is not None:
+                _command(command, typed.named(name))
+        if typed.direction is not None:
+            _one_of(typed.direction, typed.named("direction"), _DIRECTIONS)
+    except units.BadValue as wrong:
+        raise _usage(str(wrong)) from None
+
+
+def _values(typed: Typed) -> dict[str, Any]:
+    """Those fields of Chosen that each come from one value. Raises Usage, BadValue."""
     _refuse_unreadable(typed)
+    return {
+        "check": _command(typed.check, typed.named("check")) if typed.check is not None else None,
+        "samples": _samples(typed),
+        "on_fail": _one_of(typed.on_fail, typed.named("on_fail"), ("keep", "revert")),
+        "memory": _one_of(typed.memory, typed.named("memory"), ("ledger", "none")),
+        "permissions": _one_of(typed.permissions, typed.named("permissions"), ("workspace", "full")),
+        "agent": _word(typed.agent, typed.named("agent")),
+        "model": _word(typed.model, typed.named("model")),
+        "limits": starting_limits(typed.limits, typed.named),
+    }
+
+
+def _choose(typed: Typed, file: str | None) -> Chosen:
+    values = _values(typed)
+    if file is not None and not (typed.goal or typed.steps):
+        raise _usage(f'{file} has no goal. Write one: goal = "fix the failing test"')
+    if file is not None and typed.until is None and typed.eval is None:
+        raise _usage(f'{file} does not say how success is told. Write until = "npm test", or eval and direction.')
     steps = _steps(typed)
     goal = _goal(typed, steps)
     strategy, evaluator = _evaluator(typed)
     direction = _direction(typed, strategy)
     _refuse_for_retry(typed, strategy)
     if strategy == "optimize" and typed.on_fail is not None:
-        raise _usage("--on-fail goes with --until; with --eval every iteration starts from the best.")
+        raise _usage(f"{typed.named('on_fail')} goes with --until; with --eval every iteration starts from the best.")
     if typed.detach and typed.foreground:
         raise _usage("-d returns at once and --foreground stays to the end: give one of them.")
-    chosen = Chosen(
-        goal=goal,
-        strategy=strategy,
-        evaluator=evaluator,
-        direction=direction,
-        steps=steps,
-        check=_command(typed.check, "--check") if typed.check is not None else None,
-        samples=_samples(typed.samples),
-        on_fail=cast(Any, _one_of(typed.on_fail, "--on-fail", ("keep", "revert"))),
-        memory=cast(Any, _one_of(typed.memory, "--memory", ("ledger", "none"))),
-        permissions=cast(Any, _one_of(typed.permissions, "--permissions", ("workspace", "full"))),
-        agent=_word(typed.agent, "--agent"),
-        model=_word(typed.model, "--model"),
-        limits=starting_limits(typed.limits),
-    )
+    chosen = Chosen(goal=goal, strategy=strategy, evaluator=evaluator, direction=direction, steps=steps, **values)
     size = sum(len(text.encode()) for text in (goal, evaluator, chosen.check or "", *steps))
     if size > _LARGEST_TEXT:
         raise _usage(
@@ -143,7 +180,7 @@ def _goal(typed: Typed, steps: list[str]) -> str:
     if typed.goal and typed.goal[0].strip():
         return typed.goal[0].strip()
     if typed.goal:
-        raise _usage('The goal is empty. Say what the agent should do, such as "fix the failing test".')
+        raise _usage(f'{typed.named("goal")} is empty. Say what the agent should do, such as "fix the failing test".')
     if steps:
         return " → ".join(steps)
     raise _usage('What is the goal? beatctl start "fix the failing test" --until "npm test"')
@@ -156,9 +193,9 @@ def _evaluator(typed: Typed) -> tuple[Literal["retry", "optimize"], str]:
             "--eval looks for the best score."
         )
     if typed.until is not None:
-        return "retry", _command(typed.until, "--until")
+        return "retry", _command(typed.until, typed.named("until"))
     if typed.eval is not None:
-        return "optimize", _command(typed.eval, "--eval")
+        return "optimize", _command(typed.eval, typed.named("eval"))
     raise _usage(
         "How is success told? Add --until CMD (repeat until it passes), "
         "or --eval CMD with --minimize or --maximize (look for the best score)."
@@ -166,70 +203,69 @@ def _evaluator(typed: Typed) -> tuple[Literal["retry", "optimize"], str]:
 
 
 def _direction(typed: Typed, strategy: str) -> Literal["minimize", "maximize"] | None:
-    word = _one_of(typed.direction, "--direction", ("minimize", "maximize")) if typed.direction is not None else None
-    told = {name for name, is_told in (("minimize", typed.minimize), ("maximize", typed.maximize)) if is_told}
-    if word:
-        told.add(word)
+    told = {name: typed.named(name) for name in _DIRECTIONS if getattr(typed, name)}
+    if typed.direction is not None:
+        word = _one_of(typed.direction, typed.named("direction"), _DIRECTIONS)
+        told.setdefault(word, typed.names.get("direction") or f"--{word}")
     if strategy == "retry":
         if told:
-            raise _usage(f"--{min(told)} goes with --eval; --until only passes or fails.")
+            raise _usage(f"{min(told.values())} goes with --eval; --until only passes or fails.")
         return None
     if not told:
         raise _usage("Is lower or higher better? Add --minimize or --maximize.")
     if len(told) > 1:
         raise _usage("--minimize and --maximize contradict each other: give one.")
-    return "minimize" if told == {"minimize"} else "maximize"
+    return "minimize" if "minimize" in told else "maximize"
 
 
 def _refuse_for_retry(typed: Typed, strategy: str) -> None:
     if strategy == "optimize":
         return
-    for value, flag in ((typed.limits.target, "--target"), (typed.limits.plateau, "--plateau")):
-        if value is not None:
-            raise _usage(f"{flag} goes with --eval, which gives a score; --until only passes or fails.")
+    for name in ("target", "plateau"):
+        if getattr(typed.limits, name) is not None:
+            raise _usage(f"{typed.named(name)} goes with --eval, which gives a score; --until only passes or fails.")
 
 
-def _samples(text: str | None) -> int:
-    return 1 if text is None else units.whole(text, "--samples", least=1)
+def _samples(typed: Typed) -> int:
+    return 1 if typed.samples is None else units.whole(typed.samples, typed.named("samples"), least=1)
 
 
-def starting_limits(typed: TypedLimits) -> dict[str, Any]:
+def starting_limits(typed: TypedLimits, named: Callable[[str], str] = flag_of) -> dict[str, Any]:
     """The limits a loop starts with, as fields of Limits. The ten iterations of the default hold only where no
     duration is given. Raises BadValue."""
-    limits = changed_limits(typed)
+    limits = changed_limits(typed, named)
     if limits.get("for_s") and "max_iterations" not in limits:
         limits["max_iterations"] = 0
     return limits
 
 
-def changed_limits(typed: TypedLimits, *, iterations: int | None = None) -> dict[str, Any]:
-    """Only the limits that were typed, as fields of Limits. `-n +N` adds to `iterations`. Raises BadValue."""
+def changed_limits(
+    typed: TypedLimits, named: Callable[[str], str] = flag_of, *, iterations: int | None = None
+) -> dict[str, Any]:
+    """Only the limits that were typed, as fields of Limits. `named` is how messages name one; `-n +N` adds to
+    `iterations`. Raises BadValue."""
     limits: dict[str, Any] = {}
     if iterations is not None and (typed.max_iterations or "").strip().startswith("+"):
         more = units.whole((typed.max_iterations or "").strip()[1:], "--max-iterations +N", least=1)
         if not iterations:
             raise units.BadValue(f"--max-iterations +{more}: the loop has no limit on iterations to add to.")
         typed = replace(typed, max_iterations=str(iterations + more))
-    for name, flag in (
-        ("max_iterations", "--max-iterations"),
-        ("max_failures", "--max-failures"),
-        ("max_unchanged", "--max-unchanged"),
-        ("plateau", "--plateau"),
+    for name in ("max_iterations", "max_failures", "max_unchanged", "plateau"):
+        text = getattr(typed, name)
+        if text is not None:
+            limits[name] = units.whole(text, named(name))
+    for name, key in (
+        ("cooldown", "cooldown_s"),
+        ("agent_timeout", "agent_timeout_s"),
+        ("eval_timeout", "eval_timeout_s"),
+        ("for_", "for_s"),
     ):
         text = getattr(typed, name)
         if text is not None:
-            limits[name] = units.whole(text, flag)
-    for name, key, flag in (
-        ("cooldown", "cooldown_s", "--cooldown"),
-        ("agent_timeout", "agent_timeout_s", "--agent-timeout"),
-        ("eval_timeout", "eval_timeout_s", "--eval-timeout"),
-        ("for_", "for_s", "--for"),
-    ):
-        text = getattr(typed, name)
-        if text is not None:
-            limits[key] = units.duration(text, flag, bare_milliseconds=name == "cooldown")
+            limits[key] = units.duration(text, named(name), bare_milliseconds=name == "cooldown")
     if typed.target is not None:
-        limits["target"] = None if typed.target.strip().lower() == "none" else units.number(typed.target, "--target")
+        is_none = typed.target.strip().lower() == "none"
+        limits["target"] = None if is_none else units.number(typed.target, named("target"))
     return limits
 
 
@@ -266,17 +302,11 @@ def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
 
 def _refuse_unreadable(typed: Typed) -> None:
     """Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor Temporal can carry."""
-    for flag, text in (
-        *(("The goal", word) for word in typed.goal),
-        ("--until", typed.until),
-        ("--eval", typed.eval),
-        ("--check", typed.check),
-        ("--agent", typed.agent),
-        ("--model", typed.model),
-        *(("--step", step) for step in typed.steps),
-    ):
-        if text is not None and any("\ud800" <= character <= "\udfff" for character in text):
-            raise _usage(f"{flag} holds bytes that are not UTF-8.")
+    for name in ("goal", "until", "eval", "check", "agent", "model", "steps"):
+        value = getattr(typed, name)
+        for text in (value,) if isinstance(value, str) else value or ():
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise _usage(f"{typed.named(name)} holds bytes that are not UTF-8.")
 
 
 def _usage(text: str) -> Usage:

@@ -1,0 +1,187 @@
+"""Where `start`'s settings may come from, and which one holds. Pure.
+
+A level is one place: the flags, the environment, the loop file, the repository's beatctl.toml, the user's config.toml.
+What a loop is about (goal, evaluator, …) comes from flags and the loop file alone: a command that decides over work is
+never picked up from where the user happens to stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from beatctl.cli.problems import Usage
+from beatctl.cli.start_options import Typed, TypedLimits, flag_of
+
+Value = str | bool | tuple[str, ...]
+Kind = Literal["text", "number", "switch", "list"]
+
+_ONLY_FOR_THIS_LOOP = {
+    *("goal", "until", "eval", "minimize", "maximize", "direction", "target", "pipeline", "steps", "branch"),
+    *("directory", "detach", "foreground", "dry_run"),
+}
+_RIVALS = (("until", "eval"), ("minimize", "maximize", "direction"), ("detach", "foreground"))
+"""Settings that contradict each other: the strongest level that gives one of them silences the weaker levels."""
+_ONLY_WITH = {
+    "until": ("on_fail",),
+    "eval": ("minimize", "maximize", "direction", "target", "plateau"),
+}
+RESERVED = frozenset(
+    f"BEATCTL_{name}"
+    for name in (
+        *("HOME", "TEMPORAL_CLI", "FAULT", "CONTINUE_AS_NEW_EVENTS", "TEST_AGENTS"),
+        *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN"),
+    )
+)
+"""Variables that mean something else: no setting may take one of these names."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A setting: its name in files, the field of Typed (or of TypedLimits) that it fills, and what it takes."""
+
+    name: str
+    field: str
+    kind: Kind
+    is_limit: bool
+
+    @property
+    def variable(self) -> str:
+        return f"BEATCTL_{self.name.upper()}"
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether the environment, beatctl.toml and config.toml may give it; else only flags and the loop file."""
+        return self.name not in _ONLY_FOR_THIS_LOOP
+
+
+def _keys() -> dict[str, Key]:
+    found = {}
+    for place, is_limit in ((Typed, False), (TypedLimits, True)):
+        for each in fields(place):
+            if each.name in ("limits", "names"):
+                continue
+            name = each.name.rstrip("_")
+            kind: Kind = "number" if is_limit or each.metadata.get("number") else "text"
+            if each.type == "bool":
+                kind = "switch"
+            elif str(each.type).startswith("tuple") and name != "goal":
+                kind = "list"
+            found[name] = Key(name, each.name, kind, is_limit)
+    return found
+
+
+KEYS = _keys()
+"""Every setting by its name in files. They are the fields of Typed and TypedLimits: nothing is listed twice."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value, and where it comes from."""
+
+    value: Value
+    source: str
+    """For people: `./beatctl.toml:3`, `BEATCTL_AGENT`, `--agent`."""
+    named: str
+    """How a message names it: `./beatctl.toml:3: agent`, `BEATCTL_AGENT`, `--agent`."""
+    level: str
+    """flag, environment, loop file, repository, user."""
+
+
+Level = Mapping[str, Setting]
+
+
+def level_of_flags(typed: Typed) -> dict[str, Setting]:
+    """What was typed as flags, by key."""
+    found = {}
+    for key in KEYS.values():
+        value = getattr(typed.limits if key.is_limit else typed, key.field)
+        if value is None or value is False or value == ():
+            continue
+        found[key.name] = Setting(value, flag_of(key.field), flag_of(key.field), "flag")
+    return found
+
+
+def level_of_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
+    """What variables such as BEATCTL_MAX_ITERATIONS say; an empty one says nothing. Raises Usage."""
+    found = {}
+    for key in KEYS.values():
+        text = environ.get(key.variable, "")
+        if not key.everywhere or not text.strip():
+            continue
+        value: Value = text
+        if key.kind == "switch":
+            value = _switch(text, key.variable)
+        found[key.name] = Setting(value, key.variable, key.variable, "environment")
+    return found
+
+
+def _switch(text: str, name: str) -> bool:
+    word = text.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise Usage(f'{name} takes 1 or 0, not "{text}".', help_of="start")
+
+
+def misspelt_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like a setting's and are none, each with the one that was probably meant."""
+    known = {key.name.upper() for key in KEYS.values() if key.everywhere}
+    found = {}
+    for name in environ:
+        word = name.removeprefix("BEATCTL_")
+        if word != name and word not in known and name not in RESERVED:
+            meant = nearest(word, known)
+            if meant:
+                found[name] = f"BEATCTL_{meant}"
+    return found
+
+
+def merge(levels: Sequence[Level]) -> dict[str, Setting]:
+    """What holds. `levels`: the strongest first."""
+    found: dict[str, Setting] = {}
+    rank: dict[str, int] = {}
+    for number, level in enumerate(levels):
+        for name, setting in level.items():
+            if name not in found:
+                found[name], rank[name] = setting, number
+    for rivals in _RIVALS:
+        told = [name for name in rivals if name in found and found[name].value]
+        _drop(found, (name for name in told if rank[name] > min(rank[other] for other in told)))
+    for strategy, other in (("until", "eval"), ("eval", "until")):
+        if strategy in found and other not in found:
+            _drop(found, (name for name in _ONLY_WITH[other] if name in found and rank[name] > rank[strategy]))
+    if "model" in found and "agent" in found and rank["agent"] < rank["model"]:
+        # A model was written for the agent beside it, or for the one that a weaker level names.
+        meant = next((level["agent"].value for level in levels[rank["model"] :] if "agent" in level), None)
+        if meant not in (None, found["agent"].value):
+            _drop(found, ("model",))
+    return found
+
+
+def _drop(found: dict[str, Setting], names: Iterable[str]) -> None:
+    for name in list(names):
+        del found[name]
+
+
+def typed_of(merged: Mapping[str, Setting]) -> Typed:
+    """The settings as `choose` takes them."""
+    plain: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    for name, setting in merged.items():
+        key = KEYS[name]
+        value: Any = setting.value
+        if key.field == "goal" and isinstance(value, str):
+            value = (value,)
+        (limits if key.is_limit else plain)[key.field] = value
+    names = {KEYS[name].field: setting.named for name, setting in merged.items() if setting.level != "flag"}
+    return Typed(**plain, limits=TypedLimits(**limits), names=names)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was probably meant to be."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, sorted(known), n=1, cutoff=0.75)), None)
