@@ -55,12 +55,16 @@ def origin() -> dict[str, Any]:
     }
 
 
-def run(folder: str, come_from: dict[str, Any], tell: Tell) -> None:
-    """Run the try of that folder. `tell` is called once: `started`, `taken` (by another shim), or `error`."""
+def leave_the_spawner() -> None:
+    """Have a session of its own, and heed no signal that is meant for worker or service."""
     # USR1 until its handler is there: a cancel may come at once, and its default would end the shim.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     os.setsid()
+
+
+def run(folder: str, come_from: dict[str, Any], tell: Tell) -> None:
+    """Run the try of that folder. `tell` is called once: `started`, `taken` (by another shim), or `error`."""
     held = None
     try:
         held = lock.take(os.path.join(folder, "spec.json"))

@@ -3,6 +3,9 @@
 `python -I -S -X utf8 spawner.py FD`: lines of JSON on the socket FD. A request `{"id": 7, "folder": "/…/try-1"}` is
 answered by the shim itself, `{"id": 7, "started": true}` (or `taken`, or `error`), and when the shim has ended, by the
 spawner, `{"id": 7, "ended": true}`. The spawner ends with its socket; shims go on. One thread, standard library only.
+
+One shim is always forked ahead and waits for its folder: a fork, and the pages that Python copies after it, take
+milliseconds that nobody has to wait for.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ class Spawner:
         self.come_from = shim.origin()
         self.shims: dict[int, int] = {}
         """Request ids by shim pid."""
+        self.spare: tuple[int, int] | None = None
+        """The shim that was forked ahead, and the pipe on which it waits for its request."""
         self.wake, self.wake_write = os.pipe()
         for end in (self.wake, self.wake_write):
             os.set_blocking(end, False)
@@ -64,25 +69,45 @@ class Spawner:
                     return
                 *lines, received = (received + data).split(b"\n")
                 for line in lines:
-                    request = json.loads(line)
-                    self.fork(request["id"], request["folder"])
+                    self.give(json.loads(line)["id"], line)
+                if self.spare is None:
+                    with contextlib.suppress(OSError):  # then the next request says so
+                        self.spare = self.fork()
 
-    def fork(self, request: int, folder: str) -> None:
+    def give(self, request: int, line: bytes) -> None:
+        """Hand a request to a shim."""
         try:
-            pid = os.fork()
+            pid, pipe = self.spare or self.fork()
         except OSError as problem:
             self.tell({"id": request, "error": f"No process could be started: {problem.strerror}."})
             return
-        if pid == 0:
-            self.become_shim(request, folder)
-        faults.point("spawner:after-fork")
+        self.spare = None
         self.shims[pid] = request
+        with contextlib.suppress(BrokenPipeError):  # it was killed meanwhile, which is told when it is reaped
+            os.write(pipe, line)
+        os.close(pipe)
+        faults.point("spawner:after-fork")
 
-    def become_shim(self, request: int, folder: str) -> None:
+    def fork(self) -> tuple[int, int]:
+        """A shim that waits for its request, and the pipe to send it on. Raises OSError."""
+        request, pipe = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(request)
+            os.close(pipe)
+            raise
+        if pid == 0:
+            os.close(pipe)
+            self.become_shim(request)
+        os.close(request)
+        return pid, pipe
+
+    def become_shim(self, pipe: int) -> None:
         def tell(answer: dict[str, Any]) -> None:
             # A worker that died meanwhile is no reason to stop.
             with contextlib.suppress(OSError):
-                self.tell({"id": request, **answer})
+                self.tell({"id": request["id"], **answer})
             os.close(self.socket)
 
         code = 1
@@ -91,7 +116,14 @@ class Spawner:
             os.close(self.wake)
             os.close(self.wake_write)
             os.dup2(os.open(os.devnull, os.O_RDWR), 2)
-            shim.run(folder, self.come_from, tell)
+            shim.leave_the_spawner()
+            received = b""
+            while part := os.read(pipe, 65536):
+                received += part
+            os.close(pipe)
+            if received:  # else the spawner ended, and nothing is asked of this one any more
+                request = json.loads(received)
+                shim.run(request["folder"], self.come_from, tell)
             code = 0
         finally:
             os._exit(code)
@@ -102,6 +134,9 @@ class Spawner:
     def reap(self) -> None:
         while ended := _ended_child():
             pid, in_order = ended
+            if self.spare is not None and pid == self.spare[0]:
+                os.close(self.spare[1])
+                self.spare = None
             # A killed shim's orphans are ended before its own number is let go: who waits for the shim to vanish finds
             # them gone too. An orphan's own end may have sent its children here.
             if pid not in self.shims or not in_order:
@@ -118,7 +153,8 @@ class Spawner:
 
     def orphans(self) -> list[tree.Process]:
         everything = tree.everything()
-        mine = [process for process in everything if process.parent == os.getpid() and process.pid not in self.shims]
+        shims = {*self.shims, self.spare[0]} if self.spare else self.shims.keys()
+        mine = [process for process in everything if process.parent == os.getpid() and process.pid not in shims]
         for process in mine:
             if process.state == "Z":
                 with contextlib.suppress(ChildProcessError):

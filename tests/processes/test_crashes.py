@@ -99,6 +99,34 @@ async def test_killed_spawner_takes_no_agent_with_it_and_is_replaced(bench: Benc
     assert (await wait(try_)).exit_code == 8
 
 
+async def test_shim_killed_while_it_waits_for_work_costs_no_run(bench: Bench) -> None:
+    for number in range(5):
+        assert (await bench.run(bench.new("sh", "-c", "echo x >>spawned; exit 5", run=str(number)))).exit_code == 5
+        await until(lambda: len(_spare(bench)) == 1)
+        os.kill(_spare(bench)[0], signal.SIGKILL)
+    assert _spawned(bench.root) == 5
+
+
+@pytest.mark.parametrize("how", ["closed", "killed"])
+async def test_no_shim_waits_for_work_after_its_spawner(bench: Bench, how: str) -> None:
+    assert (await bench.run(bench.new("true"))).exit_code == 0
+    await until(lambda: len(_spare(bench)) == 1)
+    spare, spawner = _spare(bench)[0], bench.spawners[0].pid
+    assert spawner
+    if how == "killed":
+        os.kill(spawner, signal.SIGKILL)
+    else:
+        await bench.spawners[0].close()
+    await until(lambda: not alive(spare))
+
+
+def _spare(bench: Bench) -> list[int]:
+    """The shims that have no run yet."""
+    busy = {try_.shim_pid() for try_ in bench.tries}
+    found = [process for process in tree.everything() if process.parent == bench.spawners[0].pid]
+    return [process.pid for process in found if process.state != "Z" and process.pid not in busy]
+
+
 async def test_stopping_the_worker_takes_no_agent_with_it(bench: Bench) -> None:
     go = bench.root / "go"
     try_ = await bench.start(bench.new("sh", "-c", f"while [ ! -e {go} ]; do sleep 0.02; done; exit 8"))
