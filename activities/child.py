@@ -7,10 +7,6 @@ it runs, and end it when (and only when) the loop is cancelled.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +29,6 @@ from beatctl.activities.processes import (
     new_try,
     wait,
 )
-
-_NOTE_BYTES = 1024
 
 T = TypeVar("T")
 
@@ -146,36 +140,3 @@ async def _or_end(work: Coroutine[Any, Any, T], current: Try) -> T:
     finally:
         task.cancel()
         stopping.cancel()
-
-
-@dataclass(frozen=True)
-class Doing:
-    """What a loop's child is doing at this moment, for `status` and `logs`."""
-
-    what: str
-    iteration: int
-    since: float
-    folder: str
-
-
-def tell(place: Path, what: str, iteration: int, run: Path) -> None:
-    """Note what is about to run, for whoever looks. Never in the way of the run itself.
-
-    Written in place, over the note before: a rename would cost more than all else here, and a torn note is none.
-    """
-    text = json.dumps({"what": what, "iteration": iteration, "since": time.time(), "folder": str(run)})
-    with contextlib.suppress(OSError):
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            os.pwrite(handle, text.ljust(_NOTE_BYTES).encode() + b"\n", 0)
-        finally:
-            os.close(handle)
-
-
-def told(place: Path) -> Doing | None:
-    """What was last noted, or None."""
-    try:
-        found = json.loads(place.read_bytes().partition(b"\n")[0])
-        return Doing(str(found["what"]), int(found["iteration"]), float(found["since"]), str(found["folder"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from beatctl.activities import agents
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.child import Finished, run_child, tell
+from beatctl.activities.child import Finished, run_child
+from beatctl.activities.doing import tell
 from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.notes import kept_notes

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from beatctl.activities.child import Finished, run_child, tell
+from beatctl.activities.child import Finished, run_child
+from beatctl.activities.doing import tell
 from beatctl.activities.home import Home
 from beatctl.activities.processes import CommandSpec, Spawner
 from beatctl.activities.prompt import tail

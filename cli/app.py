@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "start": Entry("start:start", "Start a loop on a goal.", _EXAMPLES[0]),
-    "list": Entry("view:list_", "List every loop, newest first.", "beatctl list"),
+    "list": Entry("listing:list_", "List every loop, newest first.", "beatctl list"),
     "status": Entry("view:status", "Show how a loop stands.", "beatctl status k3f9 --json"),
     "watch": Entry("start:watch", "Stay with a loop that runs.", "beatctl watch k3f9"),
     "show": Entry("view:show", "Show all experiments, or number N whole.", "beatctl show 12"),
@@ -125,7 +125,7 @@ def bare(
         out(f"beatctl {__version__}")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
-        from beatctl.cli.view import overview
+        from beatctl.cli.overview import overview
 
         raise typer.Exit(overview())
     return 0

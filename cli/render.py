@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from beatctl.cli import times
+from beatctl.cli.cells import cells, cut, wrap
 from beatctl.cli.output import paint, visible
 from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from beatctl.activities.ledger import Row, Status
 
 _VERDICT_STYLES = {
@@ -24,6 +28,9 @@ _STATE_STYLES = {
     "running": ("cyan",),
     "waiting": ("yellow",),
     "paused": ("yellow",),
+    "pausing": ("yellow",),
+    "stopping": ("yellow",),
+    "cancelling": ("yellow",),
     "reached": ("green",),
     "improved": ("green",),
     "failed": ("red",),
@@ -80,11 +87,6 @@ def row_words(row: Row) -> str:
     return f"{said} ({why})" if why and row.verdict in ("discard", "fail") and len(said) < 50 else said
 
 
-def cut(text: str, most: int) -> str:
-    """`text`, with … where it is longer than `most`."""
-    return text if len(text) <= most else text[: max(1, most - 1)].rstrip() + "…"
-
-
 def state_word(status: Status) -> str:
     """`running`, `pausing` and the like while something is asked for, or the outcome."""
     if status.state == "finished":
@@ -94,8 +96,26 @@ def state_word(status: Status) -> str:
 
 
 def state_styled(status: Status, *, colours: bool) -> str:
-    word = state_word(status)
-    return paint(word, *_STATE_STYLES.get(word, ()), on=colours)
+    return paint(state_word(status), *state_style(status), on=colours)
+
+
+def state_style(status: Status) -> tuple[str, ...]:
+    """The style of its state's word."""
+    return _STATE_STYLES.get(state_word(status), ())
+
+
+def next_words(status: Status) -> str:
+    """What one would type next."""
+    verbs: tuple[str, ...]
+    if status.state == "finished":
+        verbs = ("show", "diff", "undo") if status.iteration else ("show",)
+    elif status.state == "paused":
+        verbs = ("resume", "stop", "cancel")
+    elif status.asked:
+        verbs = ("watch", "cancel")
+    else:
+        verbs = ("watch", "pause", "stop")
+    return "   ".join(f"beatctl {verb} {status.id}" for verb in verbs)
 
 
 def limits_line(limits: dict[str, object], *, strategy: str = "optimize") -> str:
@@ -183,7 +203,7 @@ def best_words(status: Status) -> str:
     )
 
 
-def counts_words(counts: dict[str, int]) -> str:
+def counts_words(counts: Mapping[str, int]) -> str:
     """`12 keep, 180 discard, 3 crash`."""
     order = ("pass", "keep", "fail", "discard", "inconclusive", "crash", "timeout", "tampered")
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts.get(verdict))
@@ -197,8 +217,18 @@ def cost_words(status: Status) -> str:
     return ", ".join(parts)
 
 
-def status_lines(status: Status, *, now: str = "", colours: bool = False, columns: int = 100) -> list[str]:
-    """A loop as `status` shows it. `now` is what runs at this moment."""
+def field(name: str, text: str, *, colours: bool = False, columns: int = 100) -> list[str]:
+    """A named line of a loop's block; sentences go on in lines below it, addresses and paths stay whole."""
+    room = max(40, columns - 12)
+    texts = [text] if cells(text) <= room or name in ("folder", "next") else wrap(text, room)
+    first = f"  {paint(f'{name:<10}', 'dim', on=colours)}{texts[0]}"
+    return [first, *(f"  {'':<10}{more}" for more in texts[1:])]
+
+
+def status_lines(
+    status: Status, *, now: str = "", at: datetime | None = None, colours: bool = False, columns: int = 100
+) -> list[str]:
+    """A loop as `status` shows it. `now` is what runs at this moment, `at` the moment in local time."""
     head = f"{paint(status.id, 'bold', on=colours)}  {state_styled(status, colours=colours)}"
     if status.state in ("finished", "paused") and status.reason and status.reason != status.outcome:
         head += f" ({status.reason})"
@@ -216,62 +246,17 @@ def status_lines(status: Status, *, now: str = "", colours: bool = False, column
         ("folder", status.directory),
         ("limits", limits_line(status.limits, strategy=status.strategy) if status.state != "finished" else ""),
         *(("note", line) for line in notes_lines(status, columns)),
+        ("ended", times.ago(times.local(status.ended_at), at) if at and status.ended_at else ""),
         ("why", visible(status.detail)),
         ("server", status.connection if status.connection != "embedded" else ""),
         ("web ui", status.ui_url or ""),
+        ("next", next_words(status)),
     ]
     lines = [f"{head}  {cut(visible(status.goal), max(20, columns - 24))}"]
-    lines += [f"  {name:<10}{text}" for name, text in fields if text]
+    for name, text in fields:
+        if text:
+            lines += field(name, text, colours=colours, columns=columns)
     return lines
-
-
-def table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), columns: int
-) -> list[str]:
-    """Lines with their fields under each other; the last field is cut to what fits in `columns`."""
-    widths = [max(len(line[place]) for line in (header, *rows)) for place in range(len(header) - 1)]
-    room = max(12, columns - sum(widths) - 2 * len(widths))
-
-    def line(fields: Sequence[str]) -> str:
-        aligned = [
-            field.rjust(width) if place in right else field.ljust(width)
-            for place, (field, width) in enumerate(zip(fields, widths, strict=False))
-        ]
-        return "  ".join([*aligned, cut(fields[-1], room)]).rstrip()
-
-    return [line(header), *(line(row) for row in rows)]
-
-
-def list_lines(loops: Sequence[Status], *, colours: bool = False, columns: int = 100) -> list[str]:
-    """Every loop on a line, newest first."""
-    header = ("ID", "STATE", "ITER", "BEST", "ELAPSED", "GOAL")
-    rows = []
-    for loop in loops:
-        percent = ""
-        if loop.strategy == "optimize" and loop.best and loop.baseline and loop.best != loop.baseline:
-            percent = change(loop.best.score, loop.baseline.score)
-        best = score(loop.best.score) if loop.strategy == "optimize" and loop.best else "-"
-        most = loop.limits.get("max_iterations") or 0
-        rows.append(
-            (
-                loop.id,
-                state_word(loop),
-                f"{loop.iteration}{f'/{most}' if most else ''}",
-                f"{best} {percent}".strip(),
-                in_words(int(loop.elapsed_s)),
-                visible(loop.goal),
-            )
-        )
-    lines = table(header, rows, right=(2, 3, 4), columns=columns)
-    return [paint(lines[0], "dim", on=colours), *map(_state_painter(colours), lines[1:], loops)]
-
-
-def _state_painter(colours: bool) -> Callable[[str, Status], str]:
-    def painted(line: str, loop: Status) -> str:
-        word = state_word(loop)
-        return line.replace(f"  {word}", "  " + paint(word, *_STATE_STYLES.get(word, ()), on=colours), 1)
-
-    return painted
 
 
 def ending_lines(status: Status, *, colours: bool = False) -> list[str]:

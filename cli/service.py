@@ -41,9 +41,9 @@ def environ_of(status: Status, environ: Mapping[str, str]) -> dict[str, str]:
 
 def is_running(loops: Loops, status: Status) -> bool:
     """Whether the loop's worker and server are kept alive at this moment."""
-    from beatctl.worker import local
+    from beatctl.worker.run_folder import RunFolder
 
-    return local.running(loops.home, environ_of(status, loops.environ)) is not None
+    return bool(RunFolder(loops.home.root, status.connection).read_state())
 
 
 def is_down(loops: Loops, status: Status) -> bool:
@@ -73,10 +73,10 @@ def bring_back(loops: Loops, status: Status) -> Running:
 def bring_back_if_gone(loops: Loops, status: Status) -> None:
     """For commands that only look: what ran and was killed runs again; not after `down`. Never raises: looking works
     all the same."""
-    from beatctl.worker import local
-
     if status.state == "finished" or is_running(loops, status):
         return
+    from beatctl.worker import local
+
     environ = environ_of(status, loops.environ)
     try:
         if local.bring_back(loops.home, environ, say) is not None:

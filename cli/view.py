@@ -1,14 +1,14 @@
-"""Looking at loops: list, status, show, and bare `beatctl`. All from the ledger; no server is needed."""
+"""Looking at a loop: status and show. From the ledger; no server is needed."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beatctl.activities.doing import told
 from beatctl.cli import render, service
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
 from beatctl.cli.loops import Loops
@@ -19,44 +19,7 @@ from beatctl.cli.units import in_words
 if TYPE_CHECKING:
     from beatctl.activities.ledger import Row, Status
 
-_AGENTS = ("claude", "codex", "gemini")
 _TAIL_LINES = 20
-
-
-def overview() -> int:
-    """Bare `beatctl`: the loops there are; without any, what was found here and what to type."""
-    loops = Loops()
-    known = loops.all()
-    if known:
-        _print_list(known)
-        return 0
-    found = [name for name in _AGENTS if shutil.which(name)]
-    out("No loops yet." + (f" Agents found: {', '.join(found)}." if found else ""))
-    if not found:
-        out("No claude, codex or gemini on PATH: install one, or bring your own with --agent './agent.sh {prompt}'.")
-    out("")
-    out('  beatctl start "fix the failing test in auth.test.ts" --until "npm test"')
-    out('  beatctl start "reduce bundle size" --eval "node scripts/measure-bundle.js" --minimize')
-    out("")
-    out("To see one at work without spending anything: beatctl demo")
-    return 0
-
-
-def list_(as_json: Json = False) -> int:
-    """List every loop, newest first."""
-    known = Loops().all()
-    if as_json:
-        out_json([loop.model_dump(mode="json") for loop in known])
-    elif known:
-        _print_list(known)
-    else:
-        out('No loops yet. Start one: beatctl start "fix the failing test" --until "npm test"')
-    return 0
-
-
-def _print_list(known: list[Status]) -> None:
-    for line in render.list_lines(known, colours=colour(sys.stdout), columns=width()):
-        out(line)
 
 
 def status(loop: Loop = None, as_json: Json = False) -> int:
@@ -67,7 +30,9 @@ def status(loop: Loop = None, as_json: Json = False) -> int:
     if as_json:
         print_status_json(found)
         return 0
-    for line in render.status_lines(found, now=doing(loops, found), colours=colour(sys.stdout), columns=width()):
+    at = datetime.now().astimezone()
+    running = doing(loops, found)
+    for line in render.status_lines(found, now=running, at=at, colours=colour(sys.stdout), columns=width()):
         out(line)
     idle = why_idle(loops, found)
     if idle:
@@ -84,15 +49,10 @@ def doing(loops: Loops, status: Status) -> str:
     """What runs at this moment, from the note that activities leave in the loop's folder."""
     if status.state in ("finished", "paused"):
         return status.now
-    try:
-        note = json.loads(loops.folder(status.id).now.read_text(encoding="utf-8"))
-        what, iteration, since = str(note["what"]), int(note["iteration"]), float(note["since"])
-        over = any(Path(note["folder"]).glob("try-*/result.json"))
-    except (OSError, ValueError, KeyError, TypeError):
+    note = told(loops.folder(status.id).now)
+    if note is None or any(Path(note.folder).glob("try-*/result.json")):
         return status.now
-    if over:
-        return status.now
-    running = f"#{iteration} {what} {in_words(int(max(0.0, time.time() - since)))}"
+    running = f"#{note.iteration} {note.what} {in_words(int(max(0.0, time.time() - note.since)))}"
     return f"{status.now} ({running})" if status.state == "waiting" and status.now else running
 
 

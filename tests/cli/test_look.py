@@ -156,13 +156,13 @@ def test_the_folder_decides_which_loop_is_meant(kept: Kept) -> None:
     assert json.loads(kept("status", "m", "--json"))["id"] == "m222"
 
 
-def test_list_and_the_bare_command_show_every_loop(kept: Kept) -> None:
-    assert kept("list") == kept()
-    text = kept("list")
-    assert "improved" in text
-    assert "40 -20.0%" in text
-    assert "lower m" in text
-    assert "\x1b" not in text
+def test_the_list_shows_every_loop_and_says_why_one_does_not_go_on(kept: Kept) -> None:
+    done = kept.beatctl("list", cwd=kept.project, expect=0)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ID", "m222", "k3f9"]
+    assert "40 -20.0%" in done.stdout
+    assert "lower m" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert done.stderr == "No worker is running, so m222 does not go on: beatctl up -d\n"
 
 
 def test_logs_are_printed_whole_with_what_ran(kept: Kept) -> None:

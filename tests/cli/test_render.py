@@ -115,17 +115,6 @@ def test_what_is_asked_for_shows_at_once() -> None:
     assert render.state_word(status(state="finished", outcome="improved")) == "improved"
 
 
-def test_the_list_lines_up_and_fits() -> None:
-    loops = [
-        status(iteration=3, best=Mark(iteration=2, score=90), baseline=Mark(iteration=0, score=100)),
-        status(id="m2", state="finished", outcome="failed", strategy="retry", goal="goal " * 60),
-    ]
-    lines = render.list_lines(loops, columns=80)
-    assert all(len(line) <= 80 for line in lines)
-    assert "90 -10.0%" in lines[1]
-    assert lines[0].index("STATE") == lines[1].index("running") == lines[2].index("failed")
-
-
 @pytest.mark.parametrize(
     ("more", "code"),
     [

@@ -1,0 +1,167 @@
+"""`list`: every loop on a line, in the columns that the terminal has room for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from beatctl.cli import render, service, times
+from beatctl.cli.arguments import Json
+from beatctl.cli.cells import cells, cut, cut_left, pad
+from beatctl.cli.loops import Loops
+from beatctl.cli.output import colour, out, out_json, paint, say, visible, width
+from beatctl.cli.units import in_words
+
+if TYPE_CHECKING:
+    from beatctl.activities.ledger import Status
+
+NEWEST = 20
+"""Loops that `list` shows where --all is not given; one that has not ended is always shown."""
+
+_GOAL_LEAST = 20
+_FOLDER_MOST = 32
+_HINTS = 3
+
+
+def list_(
+    all_: Annotated[bool, typer.Option("--all", help=f"Older ones too; else the newest {NEWEST}.")] = False,
+    as_json: Json = False,
+) -> int:
+    """List every loop, newest first.
+
+    The newest 20 and all that have not ended; --all and --json list every one.
+    """
+    loops = Loops()
+    known = loops.all()
+    if as_json:
+        out_json([loop.model_dump(mode="json") for loop in known])
+        return 0
+    if not known:
+        out('No loops yet. Start one: beatctl start "fix the failing test" --until "npm test"')
+        return 0
+    shown = [loop for place, loop in enumerate(known) if all_ or place < NEWEST or loop.state != "finished"]
+    now = datetime.now().astimezone()
+    for line in lines(shown, now, loops.environ, colours=colour(sys.stdout), columns=width()):
+        out(line)
+    older = len(known) - len(shown)
+    if older:
+        say(f"… and {older:,} older that {'has' if older == 1 else 'have'} ended: beatctl list --all")
+    for line in hints(loops, known):
+        say(line)
+    return 0
+
+
+def hints(loops: Loops, known: Sequence[Status]) -> list[str]:
+    """What somebody should know of loops that do not go on, and what to type."""
+    found = []
+    paused = [loop for loop in known if loop.state == "paused"]
+    for loop in paused[:_HINTS]:
+        why = f" ({loop.reason})" if loop.reason else ""
+        found.append(f"{loop.id} is paused{why}: beatctl status {loop.id} says why, beatctl resume {loop.id} goes on.")
+    if len(paused) > _HINTS:
+        found.append(f"{len(paused) - _HINTS} more are paused.")
+    idle = [loop.id for loop in known if loop.state in ("running", "waiting") and not service.is_running(loops, loop)]
+    if idle:
+        names = ", ".join(idle[:8]) + (f" and {len(idle) - 8} more" if len(idle) > 8 else "")
+        found.append(f"No worker is running, so {names} {'does' if len(idle) == 1 else 'do'} not go on: beatctl up -d")
+    return found
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table. One with a higher `rank` goes first where there is no room."""
+
+    title: str
+    rank: int
+    text: Callable[[Status], str]
+    right: bool = False
+
+
+def lines(
+    loops: Sequence[Status], now: datetime, environ: Mapping[str, str], *, colours: bool = False, columns: int = 100
+) -> list[str]:
+    """A header and a line a loop. Columns go before the goal is cut below what says something."""
+    home = environ.get("HOME", "")
+    offered = [
+        _Column("ID", 0, lambda loop: loop.id),
+        _Column("STATE", 0, render.state_word),
+        _Column("ITER", 3, _iteration, right=True),
+        _Column("BEST", 1, _best, right=True),
+        _Column("WHEN", 2, lambda loop: when(loop, now)),
+        _Column("COST", 4, lambda loop: f"${loop.cost_usd:,.2f}" if loop.cost_usd else "", right=True),
+        _Column("TIME", 6, lambda loop: in_words(int(loop.elapsed_s)), right=True),
+        _Column("FOLDER", 5, lambda loop: cut_left(folder_words(loop.directory, home), _FOLDER_MOST)),
+    ]
+    texts = {column.title: [column.text(loop) for loop in loops] for column in offered}
+    offered = [column for column in offered if any(texts[column.title])]
+    widths = {column.title: max(map(cells, (column.title, *texts[column.title]))) for column in offered}
+    goals = [visible(loop.goal) for loop in loops]
+    least = max(4, min(_GOAL_LEAST, max(map(cells, goals), default=0)))
+
+    def room(chosen: Sequence[_Column]) -> int:
+        return columns - sum(widths[column.title] + 2 for column in chosen)
+
+    chosen = offered
+    while room(chosen) < least and any(column.rank for column in chosen):
+        last = max(chosen, key=lambda column: column.rank)
+        chosen = [column for column in chosen if column is not last]
+
+    def line(texts: Mapping[str, str], goal: str, loop: Status | None) -> str:
+        shown = [
+            paint(
+                pad(texts[column.title], widths[column.title], right=column.right),
+                *(_style(column.title, loop) if loop is not None else ()),
+                on=colours,
+            )
+            for column in chosen
+        ]
+        return "  ".join([*shown, cut(goal, max(4, room(chosen)))]).rstrip()
+
+    header = line({column.title: column.title for column in offered}, "GOAL", None)
+    return [paint(header, "dim", on=colours)] + [
+        line({title: column[place] for title, column in texts.items()}, goals[place], loop)
+        for place, loop in enumerate(loops)
+    ]
+
+
+def _style(title: str, loop: Status) -> Sequence[str]:
+    live = ("bold",) if loop.state != "finished" else ()
+    if title == "STATE":
+        return (*live, *render.state_style(loop))
+    if title == "ID":
+        return live
+    return ("dim",) if title in ("WHEN", "TIME", "FOLDER") else ()
+
+
+def when(loop: Status, now: datetime) -> str:
+    """When it ended, else how long it has been at work."""
+    if loop.state == "finished":
+        return times.ago(times.local(loop.ended_at), now) if loop.ended_at else ""
+    return f"for {in_words(int(loop.elapsed_s))}"
+
+
+def folder_words(directory: str, home: str) -> str:
+    """A folder as people write it: `~/work/shop`."""
+    home = home.rstrip("/")
+    if home and (directory == home or directory.startswith(home + os.sep)):
+        return visible("~" + directory[len(home) :])
+    return visible(directory)
+
+
+def _iteration(loop: Status) -> str:
+    most = loop.limits.get("max_iterations") or 0
+    return f"{loop.iteration}{f'/{most}' if most else ''}"
+
+
+def _best(loop: Status) -> str:
+    if loop.strategy != "optimize" or not loop.best:
+        return "-"
+    moved = loop.baseline is not None and loop.best.iteration != loop.baseline.iteration
+    percent = render.change(loop.best.score, loop.baseline.score) if moved and loop.baseline else ""
+    return f"{render.score(loop.best.score)} {percent}".strip()
