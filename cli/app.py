@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from beatctl.cli import habits
 from beatctl.cli.output import say
 from beatctl.cli.problems import USAGE, Problem
 
@@ -54,7 +55,19 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Command(TyperCommand):
-    """A command whose help starts with an example."""
+    """A command whose help starts with an example, and which understands what people are used to."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {
+            flag: not getattr(param, "is_flag", False)
+            for param in self.get_params(ctx)
+            if param.param_type_name == "option"
+            for flag in (*param.opts, *param.secondary_opts)
+        }
+        words, told = habits.flags(self.name or "", args, known)
+        for line in told:
+            say(line)
+        return list(super().parse_args(ctx, words))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         formatter.write(f"$ {COMMANDS[self.name or ''].example}\n\n")
@@ -134,7 +147,7 @@ def bare(
 def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit code. Raises only what nobody foresaw."""
     try:
-        code = app(args=arguments, prog_name="beatctl", standalone_mode=False)
+        code = app(args=habits.command(arguments, COMMANDS), prog_name="beatctl", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Problem as problem:
         say(problem.text)
@@ -151,6 +164,12 @@ def run(arguments: list[str]) -> int:
 
 def _told_usage(error: Exception, message: str) -> int:
     path = getattr(getattr(error, "ctx", None), "command_path", "beatctl")
+    wrong, possible = getattr(error, "option_name", None), getattr(error, "possibilities", None)
+    if wrong and possible:
+        from difflib import get_close_matches
+
+        [meant] = get_close_matches(wrong, possible, n=1, cutoff=0)
+        message = f"No such option: {wrong}. Did you mean {meant}?"
     say(" ".join(message.split()))
     say(f"Help: {path} --help")
     return int(getattr(error, "exit_code", USAGE))

@@ -29,7 +29,8 @@ def duration(text: str, flag: str, *, bare_milliseconds: bool = False) -> float:
         if number == 0:
             return 0.0
         if not bare_milliseconds:
-            raise BadValue(f"{flag} {text} needs a unit: {text}s, {text}m or {text}h.")
+            meant = ("s", "m", "h") if number < 1000 else ("ms", "s", "m")
+            raise BadValue(f"{flag} {text} needs a unit: {text}{meant[0]}, {text}{meant[1]} or {text}{meant[2]}.")
         return _bounded(number / 1000.0, text, flag)
     total, end, smaller_than = 0.0, 0, math.inf
     for part in _PART.finditer(word):

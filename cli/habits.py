@@ -1,0 +1,115 @@
+"""What people type who come from backbeat or autobeat: understood where beatctl has the same thing, else a hint. Pure.
+
+None of it shows in `--help`. A command or flag that beatctl has itself always means beatctl's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from beatctl.cli.problems import Usage
+
+_COMMANDS = {"loop": "start", "ls": "list"}
+_AFTER_LOOP = ("list", "status", "cancel", "pause", "resume")
+"""`loop status k3f9` is `status k3f9`."""
+
+_COMMAND_HINTS = {
+    "run": 'beatctl runs loops, not single tasks: beatctl start "fix the failing test" --until "npm test"',
+    "delegate": 'beatctl runs loops, not single tasks: beatctl start "fix the failing test" --until "npm test"',
+    "retry": "There are no single tasks to try again. A paused loop goes on with: beatctl resume",
+    "pipeline": 'A pipeline is a loop with steps: beatctl start --step "…" --step "…" --until "npm test"',
+    "orchestrate": 'There is no orchestrating agent. Say how success is told: beatctl start "…" --until "npm test"',
+    "schedule": "There are no schedules yet. Let cron start a loop: beatctl start -f loop.toml -d",
+    "agents": "beatctl doctor lists the agents it found. Choose one with --agent.",
+    "config": "Settings stand in beatctl.toml or config.toml; beatctl doctor shows which hold, and where they stand.",
+    "mcp": "There is no MCP server yet.",
+    "migrate": "There is nothing to migrate: beatctl's loops are its own.",
+    "dashboard": "All loops: beatctl list. One that runs: beatctl watch",
+    "dash": "All loops: beatctl list. One that runs: beatctl watch",
+}
+
+_FLAGS = {
+    "-w": "-C",
+    "--working-directory": "-C",
+    "--git-branch": "--branch",
+    "--eval-direction": "--direction",
+    "--max-consecutive-failures": "--max-failures",
+}
+_NEEDLESS = {("cancel", "--cancel-tasks"): "cancel always ends what runs: --cancel-tasks is not needed."}
+
+_BY_COMMAND = 'An evaluator is a command: --until "npm test", or --eval "./score" with --minimize or --maximize.'
+_TWO_KINDS = "The evaluator tells the kind of loop: --until repeats until it passes, --eval looks for the best score."
+_NO_TASKS = "Each loop begins at once, and one folder has one loop at a time."
+_OWN_WORDS = "Put that into the goal, or into the file your agent reads by itself (CLAUDE.md, AGENTS.md, GEMINI.md)."
+_NOT_YET = "There are no schedules yet. Let cron start the loop: beatctl start -f loop.toml -d"
+_LIST = "beatctl list shows every loop with its state; for scripts: beatctl list --json"
+_SHOW = "Every iteration of a loop: beatctl show"
+_AGENT = 'Write agent = "codex" into a loop file or into config.toml (beatctl doctor says where that is).'
+
+_FLAG_HINTS = {
+    "start": {
+        **dict.fromkeys(
+            ("--eval-mode", "--eval-type", "--eval-prompt", "--judge-agent", "--judge-prompt"), _BY_COMMAND
+        ),
+        "--judge": _BY_COMMAND,
+        "--strategy": _TWO_KINDS,
+        "--git-branch": "The work stays in the folder as uncommitted changes: look at it with beatctl diff.",
+        "--checkpoint": "No session is carried on yet. The default, --memory ledger, tells each new agent what was "
+        "tried and how the last evaluation ended.",
+        "--system-prompt": _OWN_WORDS,
+        **dict.fromkeys(("-p", "--priority", "--deps", "--depends-on"), _NO_TASKS),
+        **dict.fromkeys(("-t", "--timeout"), "One run of the agent: --agent-timeout 30m. The whole loop: --for 8h."),
+        **dict.fromkeys(("-b", "--buffer", "--max-output-buffer"), "Output is kept whole, in files: beatctl logs"),
+        **dict.fromkeys(("--cron", "--at", "--timezone", "--delay"), _NOT_YET),
+    },
+    "list": dict.fromkeys(("--status", "--limit"), _LIST),
+    "status": dict.fromkeys(("--history", "--history-limit"), _SHOW),
+    "pause": {"--force": "pause lets the iteration end. What runs is ended now by: beatctl cancel"},
+    "resume": {"--context": 'Tell the agent with beatctl note "…", then: beatctl resume'},
+    "logs": {"--tail": "beatctl logs | tail -n 100"},
+    "init": dict.fromkeys(("-a", "--agent", "-y", "--yes"), _AGENT),
+}
+
+
+def command(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """The command line with a command of beatctl's at its head. `known`: beatctl's commands. Raises Usage (a hint)."""
+    if not words or words[0] in known:
+        return list(words)
+    first, rest = words[0], list(words[1:])
+    if first == "help":
+        return [*rest[:1], "--help"]
+    if first == "loop" and rest and rest[0] in _AFTER_LOOP:
+        return rest
+    if first in _COMMAND_HINTS:
+        raise Usage(f"beatctl {first}: {_COMMAND_HINTS[first]}")
+    return [_COMMANDS.get(first, first), *rest]
+
+
+def flags(name: str, words: Sequence[str], known: Mapping[str, bool]) -> tuple[list[str], list[str]]:
+    """A command's words with flags of beatctl's own, and what to tell on the way.
+
+    `known`: every flag of the command `name`, and whether a value follows it. Raises Usage (a hint).
+    """
+    found: list[str] = []
+    said: list[str] = []
+    hints = _FLAG_HINTS.get(name, {})
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        flag, equals, value = word.partition("=")
+        if word == "--":
+            return [*found, word, *left], said
+        if flag in known or _FLAGS.get(flag) in known:
+            own = flag if flag in known else _FLAGS[flag]
+            # A value is taken over unread: it may look like a flag.
+            follows = [] if equals or not known[own] else left[:1]
+            del left[: len(follows)]
+            found += [word] if own == flag else [own, *([value] if equals else [])]
+            found += follows
+        elif (name, flag) in _NEEDLESS:
+            said.append(_NEEDLESS[name, flag])
+        elif flag in hints:
+            raise Usage(f"{flag}: {hints[flag]}", help_of=name)
+        else:
+            found.append(word)
+    return found, said
