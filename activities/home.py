@@ -85,6 +85,11 @@ class Home:
         return self.root / "loops"
 
     @property
+    def worktrees(self) -> Path:
+        """The git worktrees of loops that were started with --worktree."""
+        return self.root / "worktrees"
+
+    @property
     def owners(self) -> Path:
         """One small file for each folder that a loop owns."""
         return self.root / "owners"

@@ -7,11 +7,20 @@ from typing import Any
 
 from temporalio import activity
 
-from beatctl.activities import conclude, notes, run_agent, run_evaluator, snapshot_workspace
+from beatctl.activities import (
+    conclude,
+    missing_files,
+    notes,
+    run_agent,
+    run_evaluator,
+    run_setup,
+    snapshot_workspace,
+)
 from beatctl.activities.beating import in_thread_to_its_end
 from beatctl.activities.conclude import CloseInput, ConcludeInput
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.missing_files import MissingInput
 from beatctl.activities.notes import NotesInput
 from beatctl.activities.processes import Spawner
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
@@ -31,11 +40,13 @@ class Activities:
         return [
             self.run_agent,
             self.run_evaluator,
+            self.run_setup,
             self.open_workspace,
             self.snapshot_workspace,
             self.restore_workspace,
             self.find_edits,
             self.keep_notes,
+            self.find_missing,
             self.conclude_iteration,
             self.publish_status,
             self.close_workspace,
@@ -50,6 +61,11 @@ class Activities:
     async def run_evaluator(self, given: RunEvaluatorInput) -> EvaluatorResult:
         with snapshot_workspace.told_as_problem():
             return await run_evaluator.run_evaluator(self._home, self._spawner, given)
+
+    @activity.defn
+    async def run_setup(self, given: RunEvaluatorInput) -> EvaluatorResult:
+        with snapshot_workspace.told_as_problem():
+            return await run_setup.run_setup(self._home, self._spawner, given)
 
     @activity.defn
     async def open_workspace(self, given: OpenInput) -> Opened:
@@ -70,6 +86,10 @@ class Activities:
     @activity.defn(no_thread_cancel_exception=True)
     def keep_notes(self, given: NotesInput) -> None:
         notes.keep_notes(self._home, given)
+
+    @activity.defn(no_thread_cancel_exception=True)
+    def find_missing(self, given: MissingInput) -> str:
+        return missing_files.find_missing(given)
 
     @activity.defn(no_thread_cancel_exception=True)
     def conclude_iteration(self, given: ConcludeInput) -> str | None:

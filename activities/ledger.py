@@ -123,6 +123,10 @@ class Status(BaseModel):
     ended_at: str | None = None
     worktree: str = ""
     """The workspace's root: the repository's top level, or the folder itself."""
+    origin: str | None = None
+    """Where `worktree` is a git worktree made for the loop: the top level of the folder it was made from."""
+    branch: str | None = None
+    """That worktree's branch; for a loop in the user's folder the one `apply` makes."""
     connection: str = "embedded"
     """`embedded`, or `address/namespace` of a shared Temporal server."""
     notes: list[Note] = []

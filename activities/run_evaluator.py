@@ -71,35 +71,42 @@ class EvaluatorResult(BaseModel):
 async def run_evaluator(home: Home, spawner: Spawner, given: RunEvaluatorInput) -> EvaluatorResult:
     """Run the command to its end: start it, or adopt or read what an earlier attempt started."""
     loop = home.loop(given.loop)
-    run = loop.iteration(given.iteration) / given.run
-    score_file = run / _SCORE_FILE
-
-    def prepare(run: Path) -> CommandSpec:
-        run.mkdir(parents=True, exist_ok=True)
-        score_file.unlink(missing_ok=True)
-        tell(loop.now, given.run, given.iteration, run)
-        return CommandSpec(
-            argv=["/bin/sh", "-c", given.command],
-            cwd=given.directory,
-            environment_file=str(loop.environment),
-            extra_environment={
-                "BEATCTL_LOOP": given.loop,
-                "BEATCTL_ITERATION": str(given.iteration),
-                "BEATCTL_SCORE_FILE": str(score_file),
-            },
-            stdin=None,
-            timeout_s=given.timeout_s,
-        )
 
     async def put_back(lost: int) -> None:
         await asyncio.to_thread(restore_known, loop, f"{given.iteration}-{given.run}-lost{lost}")
 
-    finished = await run_child(run, spawner, prepare, put_back)
-    return await asyncio.to_thread(_read, given, finished, score_file)
+    run = run_folder(home, given)
+    finished = await run_child(run, spawner, lambda run: prepare(home, given, run), put_back)
+    return await asyncio.to_thread(read_result, given, finished, run)
 
 
-def _read(given: RunEvaluatorInput, finished: Finished, score_file: Path) -> EvaluatorResult:
-    result = finished.result
+def run_folder(home: Home, given: RunEvaluatorInput) -> Path:
+    return home.loop(given.loop).iteration(given.iteration) / given.run
+
+
+def prepare(home: Home, given: RunEvaluatorInput, run: Path) -> CommandSpec:
+    """What to run for a fresh run in folder `run`."""
+    loop, score_file = home.loop(given.loop), run / _SCORE_FILE
+    run.mkdir(parents=True, exist_ok=True)
+    score_file.unlink(missing_ok=True)
+    tell(loop.now, given.run, given.iteration, run)
+    return CommandSpec(
+        argv=["/bin/sh", "-c", given.command],
+        cwd=given.directory,
+        environment_file=str(loop.environment),
+        extra_environment={
+            "BEATCTL_LOOP": given.loop,
+            "BEATCTL_ITERATION": str(given.iteration),
+            "BEATCTL_SCORE_FILE": str(score_file),
+        },
+        stdin=None,
+        timeout_s=given.timeout_s,
+    )
+
+
+def read_result(given: RunEvaluatorInput, finished: Finished, run: Path) -> EvaluatorResult:
+    """How the run in folder `run` ended, and what it said."""
+    result, score_file = finished.result, run / _SCORE_FILE
     out = tail(finished.try_.folder / "stdout", _READ)
     err = tail(finished.try_.folder / "stderr", _READ)
     line = shown(last_line(out) or last_line(err) or (result.error or ""))

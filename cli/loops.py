@@ -122,9 +122,14 @@ def _by_id(loops: Sequence[Status], word: str) -> Status:
 
 
 def in_folder(loops: Sequence[Status], directory: Path) -> list[Status]:
-    """The loops whose folder is, or contains, `directory`; the innermost folder's only."""
+    """The loops whose folder is, or contains, `directory`; the innermost folder's only.
+
+    A loop with a worktree of its own is also one of the folder that was made from.
+    """
     here = Path(os.path.realpath(directory))
-    found = [(len(root.parts), loop) for loop in loops if (root := _root(loop)) == here or root in here.parents]
+    found = [
+        (len(root.parts), loop) for loop in loops for root in _started_in(loop) if root == here or root in here.parents
+    ]
     innermost = max((depth for depth, _ in found), default=0)
     return [loop for depth, loop in found if depth == innermost]
 
@@ -158,6 +163,11 @@ def _which(loops: Sequence[Status], verb: str, directory: Path) -> str:
     if not choose:
         return f"There is no loop to {verb}" + (": all have ended." if loops else ".")
     return f"Which loop? {verb} never guesses: beatctl {verb} {choose[0].id}\n{candidates(choose)}"
+
+
+def _started_in(loop: Status) -> list[Path]:
+    """The folders whose loop it is: its own, and for one with a worktree of its own the one that was made from."""
+    return [_root(loop), *([Path(os.path.realpath(loop.origin))] if loop.origin else [])]
 
 
 def _root(loop: Status) -> Path:

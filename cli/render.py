@@ -10,6 +10,7 @@ from beatctl.cli import times
 from beatctl.cli.cells import cells, cut, wrap
 from beatctl.cli.output import paint, visible
 from beatctl.cli.units import in_words
+from beatctl.cli.worktree import taking_over_words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -274,4 +275,4 @@ def ending_lines(status: Status, *, colours: bool = False) -> list[str]:
         lines.append("  " + ", ".join(part for part in (counts, f"spent {spent}" if spent else "") if part))
     if status.iteration:
         lines.append(f"  beatctl show {status.id}   beatctl diff {status.id}   beatctl undo {status.id}")
-    return lines
+    return lines + taking_over_words(status)

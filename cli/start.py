@@ -17,10 +17,12 @@ from beatctl.cli.output import out, paint, say, visible
 from beatctl.cli.problems import Unavailable, Usage
 from beatctl.cli.settings import level_of_flags, merge, typed_of
 from beatctl.cli.start_options import Chosen, Typed, TypedLimits, choose, unbounded_warning
+from beatctl.cli.worktree import checked_origin, folder_words, from_where_the_user_stands, left_behind
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.ledger import Status
+    from beatctl.activities.workspace import Origin
 
 
 def start(
@@ -96,6 +98,26 @@ def start(
     directory: Annotated[
         str | None, typer.Option("-C", metavar="DIR", help="Work in this folder.", show_default=False)
     ] = None,
+    worktree: Annotated[
+        bool, typer.Option("--worktree", help="Work in a git worktree of its own, made from the last commit.")
+    ] = False,
+    setup: Annotated[
+        str | None,
+        typer.Option("--setup", metavar="CMD", help="Run this in the new worktree first (npm ci).", show_default=False),
+    ] = None,
+    setup_timeout: Annotated[
+        str | None,
+        typer.Option("--setup-timeout", metavar="TIME", help="Its limit; else the evaluator's.", show_default=False),
+    ] = None,
+    branch: Annotated[
+        str | None,
+        typer.Option(
+            "--branch",
+            metavar="NAME",
+            help="The worktree's branch (else it has none), or the one apply makes.",
+            show_default=False,
+        ),
+    ] = None,
     allow_large: Annotated[
         bool, typer.Option("--allow-large", help="Take huge untracked content into snapshots.")
     ] = False,
@@ -140,6 +162,10 @@ def start(
             plateau,
         ),
         directory=directory,
+        worktree=worktree,
+        setup=setup,
+        setup_timeout=setup_timeout,
+        branch=branch,
         allow_large=allow_large,
         detach=detach,
         foreground=foreground,
@@ -153,16 +179,20 @@ def start(
     chosen = choose(typed, file)
     for line in levels.told(settings, loops.environ):
         say(line)
-    using = in_the_way(loops.all(), root)
+    origin = checked_origin(chosen, place, root, loops.home)
+    using = in_the_way(loops.all(), root) if origin is None else None
     if using is not None:
         raise folder_in_use(using.id)
     spec = resolved_agent(chosen, place, loops.environ)
+    if origin is not None:
+        spec = from_where_the_user_stands(spec, place)
     return _launch(
         loops,
         chosen,
         spec,
         place,
         root,
+        origin,
         typed.allow_large,
         detach=typed.detach,
         ends_with_us=typed.foreground or is_ci(loops.environ),
@@ -239,6 +269,7 @@ def _launch(
     agent: AgentSpec,
     place: Path,
     root: Path,
+    origin: Origin | None,
     allow_large: bool,
     *,
     detach: bool,
@@ -257,15 +288,17 @@ def _launch(
     if shared is not None:
         say(f"Temporal server: {shared.address}, namespace {shared.namespace}")
     loops.check_home()
+    for line in left_behind(origin) if origin is not None else []:
+        say(line)
     try:
         with interrupting_signals():
             was_running = local.running(loops.home, loops.environ) is not None
             running = service.ensure(loops, loops.environ)
-            status = start_loop(loops, chosen, agent, place, root, running, allow_large=allow_large)
+            status = start_loop(loops, chosen, agent, place, root, running, origin=origin, allow_large=allow_large)
     except KeyboardInterrupt:
         say("Interrupted: nothing was started, the folder is untouched.")
         return problems.DETACHED
-    for line in in_force(status, agent, root):
+    for line in in_force(status, agent):
         say(line)
     if detach:
         if as_json:
@@ -276,7 +309,7 @@ def _launch(
     return attach(loops, status.id, ends_with_us=ends_with_us, started_service=not was_running, as_json=as_json)
 
 
-def in_force(status: Status, agent: AgentSpec, root: Path) -> list[str]:
+def in_force(status: Status, agent: AgentSpec) -> list[str]:
     """What holds for a loop that was just started, and how to end it."""
     from beatctl.cli.output import colour
 
@@ -294,7 +327,7 @@ def in_force(status: Status, agent: AgentSpec, root: Path) -> list[str]:
         f"{paint(status.id, 'bold', on=colours)}  {visible(status.goal)[:200]}",
         f"  agent     {' '.join(word for word in words if word)}, {permissions}",
         f"  limits    {render.limits_line(status.limits, strategy=status.strategy)}",
-        f"  folder    {root} (in use until the loop ends)",
+        f"  folder    {folder_words(status)}",
         f"  to end    beatctl stop {status.id} (after the iteration), beatctl cancel {status.id} (now)",
     ]
     warning = unbounded_warning(status.limits)

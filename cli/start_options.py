@@ -57,6 +57,10 @@ class Typed:
     model: str | None = None
     limits: TypedLimits = field(default_factory=TypedLimits)
     directory: str | None = None
+    worktree: bool = False
+    setup: str | None = None
+    setup_timeout: str | None = None
+    branch: str | None = None
     allow_large: bool = False
     detach: bool = False
     foreground: bool = False
@@ -94,6 +98,12 @@ class Chosen:
     model: str | None
     limits: dict[str, Any]
     """Fields of Limits; those left out keep their defaults."""
+    worktree: bool = False
+    setup: str | None = None
+    """Only with `worktree`."""
+    setup_timeout_s: float | None = None
+    """None: the evaluator's limit."""
+    branch: str | None = None
 
 
 def choose(typed: Typed, file: str | None = None) -> Chosen:
@@ -130,6 +140,10 @@ def _values(typed: Typed) -> dict[str, Any]:
         "agent": _word(typed.agent, typed.named("agent")),
         "model": _word(typed.model, typed.named("model")),
         "limits": starting_limits(typed.limits, typed.named),
+        "worktree": typed.worktree,
+        "setup": _command(typed.setup, typed.named("setup")) if typed.setup is not None else None,
+        "setup_timeout_s": _setup_timeout(typed),
+        "branch": _word(typed.branch, typed.named("branch")),
     }
 
 
@@ -148,8 +162,11 @@ def _choose(typed: Typed, file: str | None) -> Chosen:
         raise _usage(f"{typed.named('on_fail')} goes with --until; with --eval every iteration starts from the best.")
     if typed.detach and typed.foreground:
         raise _usage("-d returns at once and --foreground stays to the end: give one of them.")
+    _refuse_setup_here(typed)
     chosen = Chosen(goal=goal, strategy=strategy, evaluator=evaluator, direction=direction, steps=steps, **values)
-    size = sum(len(text.encode()) for text in (goal, evaluator, chosen.check or "", *steps))
+    if not chosen.worktree:
+        chosen = replace(chosen, setup=None)
+    size = sum(len(text.encode()) for text in (goal, evaluator, chosen.check or "", chosen.setup or "", *steps))
     if size > _LARGEST_TEXT:
         raise _usage(
             f"Goal, steps and commands are {size // 1024} KiB together; {_LARGEST_TEXT // 1024} is the most. "
@@ -224,6 +241,22 @@ def _refuse_for_retry(typed: Typed, strategy: str) -> None:
     for name in ("target", "plateau"):
         if getattr(typed.limits, name) is not None:
             raise _usage(f"{typed.named(name)} goes with --eval, which gives a score; --until only passes or fails.")
+
+
+def _refuse_setup_here(typed: Typed) -> None:
+    """Typed without --worktree it is a mistake; written in a file it waits for a loop that has a worktree."""
+    if typed.setup is not None and not typed.worktree and "setup" not in typed.names:
+        raise _usage(
+            "--setup goes with --worktree, whose folder is new and has nothing that git ignores. "
+            "In your own folder run that command yourself, before the loop takes its baseline."
+        )
+    if typed.setup_timeout is not None and typed.setup is None and "setup_timeout" not in typed.names:
+        raise _usage("--setup-timeout goes with --setup CMD.")
+
+
+def _setup_timeout(typed: Typed) -> float | None:
+    text, name = typed.setup_timeout, typed.named("setup_timeout")
+    return None if text is None else units.duration(text, name, bare_milliseconds=False)
 
 
 def _samples(typed: Typed) -> int:
@@ -302,7 +335,7 @@ def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
 
 def _refuse_unreadable(typed: Typed) -> None:
     """Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor Temporal can carry."""
-    for name in ("goal", "until", "eval", "check", "agent", "model", "steps"):
+    for name in ("goal", "until", "eval", "check", "agent", "model", "setup", "branch", "steps"):
         value = getattr(typed, name)
         for text in (value,) if isinstance(value, str) else value or ():
             if any("\ud800" <= character <= "\udfff" for character in text):

@@ -14,12 +14,14 @@ from beatctl.cli import service
 from beatctl.cli.loops import Loops, folder_in_use, new_id
 from beatctl.cli.output import say, visible
 from beatctl.cli.start_options import Chosen
+from beatctl.cli.worktree import make_own_worktree
 
 if TYPE_CHECKING:
     from temporalio.client import Client
 
     from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.ledger import Status
+    from beatctl.activities.workspace import Origin
     from beatctl.worker.local import Running
     from beatctl.workflows.spec import LoopSpec
 
@@ -38,11 +40,13 @@ def make_spec(
     root: Path,
     running: Running,
     *,
+    origin: Origin | None,
     allow_large: bool,
 ) -> LoopSpec:
     """The specification of a new loop."""
     from beatctl.workflows.spec import Limits, LoopSpec
 
+    limits = Limits(**chosen.limits)
     connection = running.connection
     events = loops.environ.get("BEATCTL_CONTINUE_AS_NEW_EVENTS", "")
     ui_url = f"{running.ui_url}/namespaces/{connection.namespace}/workflows/{service.workflow_id(loop)}"
@@ -58,9 +62,13 @@ def make_spec(
         on_fail=chosen.on_fail,
         memory=chosen.memory,
         agent=agent,
-        limits=Limits(**chosen.limits),
+        limits=limits,
         directory=str(directory),
         worktree=str(root),
+        origin=str(origin.top) if origin is not None else None,
+        branch=chosen.branch,
+        setup=chosen.setup,
+        setup_timeout_s=limits.eval_timeout_s if chosen.setup_timeout_s is None else chosen.setup_timeout_s,
         allow_large=allow_large,
         ui_url=ui_url if running.ui_url else None,
         connection=connection.label,
@@ -85,23 +93,41 @@ def first_status(spec: LoopSpec, started: float) -> Status:
         limits=spec.limits.model_dump(),
         started_at=timestamp(started),
         worktree=spec.worktree,
+        origin=spec.origin,
+        branch=spec.branch,
         connection=spec.connection,
     )
 
 
 def start_loop(
-    loops: Loops, chosen: Chosen, agent: AgentSpec, directory: Path, root: Path, running: Running, *, allow_large: bool
+    loops: Loops,
+    chosen: Chosen,
+    agent: AgentSpec,
+    directory: Path,
+    root: Path,
+    running: Running,
+    *,
+    origin: Origin | None = None,
+    allow_large: bool,
 ) -> Status:
-    """Start a loop. Whatever fails on the way, nothing of it is left. Raises Usage (folder in use), Unavailable."""
+    """Start a loop; with `origin` in a worktree of its own, made here, instead of in `directory` and `root`.
+
+    Whatever fails on the way, nothing of it is left. Raises Usage (folder in use), Unavailable.
+    """
     started = time.time()
     while True:
         loop = new_id({status.id for status in loops.all()})
-        spec = make_spec(loops, chosen, loop, agent, directory, root, running, allow_large=allow_large)
+        if origin is not None:
+            root = loops.home.worktrees / loop
+            directory = root / origin.below
+        spec = make_spec(loops, chosen, loop, agent, directory, root, running, origin=origin, allow_large=allow_large)
         status = first_status(spec, started)
         if loops.ledger.add_loop(status, spec.model_dump_json(), started):
             break
     asked_server = False
     try:
+        if origin is not None:
+            make_own_worktree(origin, root, chosen.branch)
         _claim(loops, root, loop)
         _write_folder(loops, loop, directory)
         asked_server = True
@@ -111,7 +137,7 @@ def start_loop(
             # It may have been accepted all the same, its answer lost.
             with contextlib.suppress(Exception):
                 service.with_client(running, loops.environ, lambda client: _terminate(client, loop))
-        _undo(loops, loop, root)
+        _undo(loops, loop, root, origin, chosen.branch)
         if isinstance(error, Exception):
             say("Nothing was started; the folder is untouched.")
         raise
@@ -180,9 +206,12 @@ async def _terminate(client: Client, loop: str) -> None:
     await asyncio.shield(handle.terminate("the start was given up", rpc_timeout=_TERMINATE_LIMIT))
 
 
-def _undo(loops: Loops, loop: str, root: Path) -> None:
-    from beatctl.activities.workspace import release
+def _undo(loops: Loops, loop: str, root: Path, origin: Origin | None, branch: str | None) -> None:
+    from beatctl.activities.workspace import WorkspaceProblem, release, remove_worktree
 
+    if origin is not None and root.exists():  # where it could not be made, nothing of it is left
+        with contextlib.suppress(WorkspaceProblem, OSError):
+            remove_worktree(origin.top, root, branch)
     with contextlib.suppress(OSError):
         release(loops.home, root, loop)
     shutil.rmtree(loops.folder(loop).root, ignore_errors=True)

@@ -15,7 +15,13 @@ from beatctl.workflows.verdict import Judgement, evaluator_crashed, judge_retry,
 
 async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
     """Take the baseline and score it. A reason to end, with its sentence, where the loop cannot begin."""
-    state = loop.state
+    state, spec = loop.state, loop.spec
+    if spec.setup is not None:
+        loop.doing("setup")
+        done = await loop.calls.run_setup(spec.setup)
+        if done.ended_by != "exit" or done.exit_code != 0:
+            words = f"The setup failed; no agent ran. {done.words()}. Command: {spec.setup}"
+            return "no-baseline", f"{words} (all it printed: beatctl logs {spec.id})"
     loop.doing("baseline snapshot")
     try:
         opened = await loop.calls.open()
@@ -32,7 +38,12 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
     else:
         it.evaluations = await measure(loop, it)
         problem = _problem(loop, it.evaluations)
-    it.judgement = Judgement("baseline", problem, score_of(it.evaluations, loop.spec.samples))
+    missing = ""
+    if spec.origin is not None and (problem is not None or _red(loop, it.evaluations)):
+        missing = await loop.calls.find_missing(spec.origin)
+    if problem is not None and missing:
+        problem = f"{problem}{'' if problem.endswith('.') else '.'} {missing}"
+    it.judgement = Judgement("baseline", problem or missing or None, score_of(it.evaluations, loop.spec.samples))
     state.baseline = Mark(iteration=0, score=it.judgement.score, snapshot=opened.baseline)
     state.base = state.baseline.model_copy()
     if loop.spec.strategy == "optimize":
@@ -52,6 +63,11 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
         if held is not None:
             held.snapshot = snapshot
     return ("no-baseline", problem) if problem is not None else None
+
+
+def _red(loop: Loop, runs: list[EvaluatorResult]) -> bool:
+    """Whether a retry evaluator does not pass yet: what it was started for, or a sign that something is missing."""
+    return loop.spec.strategy == "retry" and bool(runs) and runs[-1].exit_code != 0
 
 
 def _problem(loop: Loop, runs: list[EvaluatorResult]) -> str | None:

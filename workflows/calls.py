@@ -19,6 +19,7 @@ from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.conclude import CloseInput, ConcludeInput
 from beatctl.activities.host import Activities
 from beatctl.activities.ledger import Status
+from beatctl.activities.missing_files import MissingInput
 from beatctl.activities.notes import NotesInput
 from beatctl.activities.prompt import Standing, Task
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
@@ -136,6 +137,41 @@ class Calls:
         if result.ended_by == "cancel":
             heed_cancel()  # it says nothing about what it measured
         return result
+
+    async def run_setup(self, command: str) -> EvaluatorResult:
+        spec = self._spec
+        result = await self._begin(
+            lambda: workflow.execute_activity_method(
+                Activities.run_setup,
+                RunEvaluatorInput(
+                    loop=spec.id,
+                    iteration=0,
+                    run="setup",
+                    command=command,
+                    timeout_s=spec.setup_timeout_s,
+                    directory=spec.directory,
+                    scored=False,
+                ),
+                start_to_close_timeout=_limit(spec.setup_timeout_s),
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_ADOPT,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary="setup",
+            )
+        )
+        if result.ended_by == "cancel":
+            heed_cancel()
+        return result
+
+    async def find_missing(self, origin: str) -> str:
+        """What the loop's own worktree lacks of what git ignores in the user's folder, in a sentence; else empty."""
+        given = MissingInput(origin=origin, worktree=self._spec.worktree, directory=self._spec.directory)
+        try:
+            return await _locally(Activities.find_missing, given, summary="look for what git ignores")
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            return ""  # a hint is no reason to fail
 
     async def snapshot(self, name: str, *, child_ran: bool = True) -> Snapshot:
         message = f"beatctl: {self._spec.id} experiment {name}"

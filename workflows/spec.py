@@ -53,6 +53,13 @@ class LoopSpec(BaseModel):
     """Where the user stood: agent, evaluator and check run there."""
     worktree: str
     """The workspace's root: the repository's top level, or the folder itself."""
+    origin: str | None = None
+    """Where `worktree` is a linked git worktree of the loop's own: the top level of the folder it was made from."""
+    branch: str | None = None
+    """The branch of the loop's own worktree; elsewhere the one `apply` makes."""
+    setup: str | None = None
+    """Run in the loop's own worktree before the baseline is taken."""
+    setup_timeout_s: float = Field(0.0, ge=0)
     allow_large: bool = False
     """Take huge untracked content into snapshots all the same."""
     ui_url: str | None = None

@@ -109,6 +109,8 @@ class LoopState(BaseModel):
             started_at=timestamp(self.started_at),
             ended_at=timestamp(self.ended_at) if self.ended_at else None,
             worktree=spec.worktree,
+            origin=spec.origin,
+            branch=spec.branch,
             connection=spec.connection,
             notes=[note.model_copy() for note in self.notes],
             warnings=self.warnings,

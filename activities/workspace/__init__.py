@@ -2,9 +2,10 @@
 
 `workspace.py` is the way in. `baseline.py` takes the first snapshot; `scan.py` sees what changed, `recording.py` takes
 it in, `restoring.py` writes it back; `guard.py` undoes what a child does to a repository; `ownership.py` says which
-loop may use a folder.
+loop may use a folder; `linked_worktree.py` makes a loop a worktree of its own.
 """
 
+from .linked_worktree import Origin, check_branch, ignored_things, look_at_origin, make_worktree, remove_worktree
 from .ownership import claim, release
 from .places import check_directory, find_root
 from .problems import FolderInUse, WorkspaceProblem, WorkspaceRefused
@@ -13,11 +14,17 @@ from .workspace import Capture, Workspace
 __all__ = [
     "Capture",
     "FolderInUse",
+    "Origin",
     "Workspace",
     "WorkspaceProblem",
     "WorkspaceRefused",
+    "check_branch",
     "check_directory",
     "claim",
     "find_root",
+    "ignored_things",
+    "look_at_origin",
+    "make_worktree",
     "release",
+    "remove_worktree",
 ]

@@ -1,0 +1,34 @@
+"""Run setup: the user's command that makes a new worktree ready, before the baseline: dependencies that git ignores."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from beatctl.activities.child import Finished, run_child
+from beatctl.activities.home import Home
+from beatctl.activities.processes import Spawner
+from beatctl.activities.prompt import tail
+from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_folder
+from beatctl.activities.score import last_line, shown
+
+
+async def run_setup(home: Home, spawner: Spawner, given: RunEvaluatorInput) -> EvaluatorResult:
+    """Run the command to its end: start it, or adopt or read what an earlier attempt started.
+
+    Whatever it leaves in the worktree belongs to the baseline, which is taken after it.
+    """
+
+    async def leave(_lost: int) -> None:
+        """What a lost try left stays: there is no snapshot to go back to yet. The command runs again over it."""
+
+    run = run_folder(home, given)
+    finished = await run_child(run, spawner, lambda run: prepare(home, given, run), leave)
+    return await asyncio.to_thread(read_setup, given, finished, run)
+
+
+def read_setup(given: RunEvaluatorInput, finished: Finished, run: Path) -> EvaluatorResult:
+    """How it ended. Installers say on standard error what went wrong; their last line elsewhere is about progress."""
+    result = read_result(given, finished, run)
+    complaint = shown(last_line(tail(finished.try_.stderr, 4000)))
+    return result.model_copy(update={"line": complaint or result.line})
