@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from beatctl.activities.ledger import Row, Status
 
-_VERDICT_STYLES = {
+VERDICT_STYLES = {
     "pass": ("green",),
     "keep": ("green",),
     "fail": ("yellow",),
@@ -25,7 +25,7 @@ _VERDICT_STYLES = {
     "timeout": ("red",),
     "tampered": ("red",),
 }
-_STATE_STYLES = {
+STATE_STYLES = {
     "running": ("cyan",),
     "waiting": ("yellow",),
     "paused": ("yellow",),
@@ -69,7 +69,7 @@ def parent_score(row: Row, rows: dict[int, Row]) -> float | None:
 
 def row_line(row: Row, to_beat: float | None, *, colours: bool = False, columns: int = 100) -> str:
     """One experiment: `#212  discard   172,880   +1.0%  lazy-load chart legend`."""
-    verdict = paint(f"{row.verdict:<9}", *_VERDICT_STYLES.get(row.verdict, ()), on=colours)
+    verdict = paint(f"{row.verdict:<9}", *VERDICT_STYLES.get(row.verdict, ()), on=colours)
     head = f"#{row.iteration:<4} "
     numbers = f" {score(row.score):>12}  {change(row.score, to_beat) if row.iteration else '':>7}  "
     about = row_words(row)
@@ -102,7 +102,7 @@ def state_styled(status: Status, *, colours: bool) -> str:
 
 def state_style(status: Status) -> tuple[str, ...]:
     """The style of its state's word."""
-    return _STATE_STYLES.get(state_word(status), ())
+    return STATE_STYLES.get(state_word(status), ())
 
 
 def next_words(status: Status) -> str:

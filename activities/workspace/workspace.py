@@ -22,6 +22,7 @@ from .files import locked, shown
 from .guarding import Guarding
 from .held_refs import HeldRefs
 from .manifest import Manifest
+from .many_diffs import Diff, Pair, many_diffs
 from .private_git import PrivateGit, with_trailers
 from .problems import WorkspaceProblem, WorkTreeChanging, explained
 from .state import Known, Named, State, index_signature
@@ -186,6 +187,13 @@ class Workspace:
         return self._private.git.run(
             *words, self._private.read_commit(a).tree, self._private.read_commit(b).tree, "--", *(paths or [])
         )
+
+    def diffs(self, pairs: Sequence[Pair], *, most: int) -> dict[Pair, Diff]:
+        """As `diff`, of many pairs at once and up to `most` bytes of each; without those that are not there any more.
+
+        The folder itself may be gone.
+        """
+        return many_diffs(self._private, pairs, most)
 
     def changed_paths(self, a: str, b: str) -> list[str]:
         """Paths that differ between two snapshots, in content, mode or folders."""
