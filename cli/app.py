@@ -49,6 +49,9 @@ COMMANDS = {
     "worker": Entry("engine:worker", "Run a worker alone.", "beatctl worker"),
     "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),
     "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
+    "completion": Entry(
+        "completion:completion", "Print what makes your shell complete beatctl.", "beatctl completion bash"
+    ),
     "demo": Entry("demonstrate:demo", "See two loops at work, at no cost.", "beatctl demo"),
 }
 

@@ -9,6 +9,9 @@ import typer
 
 from beatctl.cli.problems import Usage
 
+AGENTS = ("claude", "codex", "gemini")
+"""Known by name. Here too, since where they are known is a lot to import."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Loop = Annotated[
     str | None,

@@ -34,6 +34,11 @@ def main() -> None:
     for name in ("stdin", "stdout", "stderr"):  # closed by the caller: writing there is no error
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+    shell = os.environ.pop("_BEATCTL_COMPLETE", None)
+    if shell:
+        from beatctl.cli.completing import answer
+
+        sys.exit(answer(shell, sys.argv[1:]))
     try:
         code = _run()
     except SystemExit as done:

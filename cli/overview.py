@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from beatctl.cli import listing, looked, render, times
+from beatctl.cli.arguments import AGENTS
 from beatctl.cli.cells import cells, cut
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import colour, out, paint, say, visible, width
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from beatctl.activities.ledger import Row, Status
     from beatctl.cli.looked import Looked, Seen
 
-_AGENTS = ("claude", "codex", "gemini")
 _BLOCKS = 6
 _KEPT = 3
 _RECENT_S = 2 * 86400.0
@@ -157,7 +157,7 @@ def _kept(rows: Sequence[Row], loop: Status, room: int) -> list[str]:
 
 def _print_welcome() -> None:
     """No loop has ever run here: what was found, and what to type."""
-    found = [name for name in _AGENTS if shutil.which(name)]
+    found = [name for name in AGENTS if shutil.which(name)]
     out("No loops yet." + (f" Agents found: {', '.join(found)}." if found else ""))
     if not found:
         out("No claude, codex or gemini on PATH: install one, or bring your own with --agent './agent.sh {prompt}'.")
