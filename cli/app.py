@@ -35,6 +35,7 @@ COMMANDS = {
     "logs": Entry("logs:logs", "Print what agent and evaluator printed.", "beatctl logs -f"),
     "diff": Entry("change:diff", "Show what the loop changed.", "beatctl diff --stat"),
     "report": Entry("report.command:report", "Tell what a loop came to.", "beatctl report --html k3f9.html"),
+    "apply": Entry("apply:apply", "Turn what a loop kept into commits.", "beatctl apply k3f9 --branch smaller-bundle"),
     "pause": Entry("act:pause", "Pause a loop after this iteration.", "beatctl pause k3f9"),
     "resume": Entry("act:resume", "Go on with a paused loop, or end a wait.", "beatctl resume k3f9"),
     "stop": Entry("act:stop", "End a loop after this iteration.", "beatctl stop k3f9"),

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
-from beatctl.cli.loops import Loops, folder_in_use, in_the_way
-from beatctl.cli.output import colour, out, out_bytes, out_json
+from beatctl.cli.loops import Loops, folder_in_use
+from beatctl.cli.output import colour, out, out_bytes, out_json, say
 from beatctl.cli.problems import Problem, Usage
 from beatctl.cli.view import print_status_json, row_of
 
 if TYPE_CHECKING:
     from beatctl.activities.ledger import Status
     from beatctl.activities.workspace import Workspace
+    from beatctl.activities.workspace.workspace import Undone
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def _ends(loops: Loops, status: Status, number: int | None) -> tuple[str, str]:
 def undo(loop: Loop = None, as_json: Json = False) -> int:
     """Put the folder back as it was.
 
-    As before the loop. What is there now is kept under refs/beatctl.
+    As before the loop. What is there now is kept under refs/beatctl, and commits stay.
     """
     loops = Loops()
     status = loops.find(loop)
@@ -78,17 +79,44 @@ def undo(loop: Loop = None, as_json: Json = False) -> int:
             f"End it first: beatctl cancel {status.id}"
         )
     root = Path(status.worktree or status.directory)
-    other = in_the_way(loops.all(), root)
-    if other is not None:
-        raise folder_in_use(other.id)
-    changed = _told(_workspace(loops, status).undo)
+    undone = _undone(loops, status, root)
+    stays = _commits_that_stay(loops, status, root) if undone.kept else ""
     if as_json:
         print_status_json(status)
-    elif changed:
-        out(f"{root} is as it was before {status.id}. What was there is kept as refs/beatctl/{status.id}/undone.")
+    elif undone.kept:
+        out(f"{root} is as it was before {status.id}. What was there is kept as {undone.kept}.")
     else:
         out(f"{root} is as it was before {status.id}: nothing had to be put back.")
+    if stays:
+        say(stays)
     return 0
+
+
+def _undone(loops: Loops, status: Status, root: Path) -> Undone:
+    """Put the folder back while no loop can take it. Raises Usage when one has it."""
+    from beatctl.activities.workspace import FolderInUse, hold
+
+    workspace = _workspace(loops, status)
+    try:
+        with hold(loops.home, root, status.id, loops.is_live):
+            return _told(workspace.undo)
+    except FolderInUse as used:
+        raise (Usage(used.text) if used.busy else folder_in_use(used.loop)) from used
+
+
+def _commits_that_stay(loops: Loops, status: Status, root: Path) -> str:
+    """A word on what `apply --commit` has made: undo takes no commit back."""
+    from beatctl.activities.workspace.apply import applied
+
+    start = status.baseline.snapshot if status.baseline else None
+    commits = list(applied(root, status.id, [f"{start}^@"] if start else []).values())
+    if not commits:
+        return ""
+    count = f"{len(set(commits))} commit{'s' if len(set(commits)) > 1 else ''}"
+    return (
+        f"{count} of {status.id} stay in HEAD, so git status shows the difference. "
+        f"To take them back too: git revert {commits[-1][:9]}^..{commits[0][:9]}"
+    )
 
 
 def _workspace(loops: Loops, status: Status) -> Workspace:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from beatctl.cli import service
 from beatctl.cli.loops import Loops, folder_in_use, new_id
 from beatctl.cli.output import say, visible
+from beatctl.cli.problems import Usage
 from beatctl.cli.start_options import Chosen
 from beatctl.cli.worktree import make_own_worktree
 
@@ -150,7 +151,7 @@ def _claim(loops: Loops, root: Path, loop: str) -> None:
     try:
         claim(loops.home, root, loop, loops.is_live)
     except FolderInUse as used:
-        raise folder_in_use(used.loop) from None
+        raise (Usage(used.text) if used.busy else folder_in_use(used.loop)) from None
 
 
 def _write_folder(loops: Loops, loop: str, directory: Path) -> None:

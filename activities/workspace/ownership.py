@@ -1,11 +1,15 @@
-"""One loop owns a folder at a time: a small file for each owned root, which survives restarts."""
+"""One loop owns a folder at a time: a small file for each owned root, which survives restarts.
+
+A command that works on the folder of a loop that has ended holds it for as long as it runs (`hold`).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from beatctl.activities.home import Home
@@ -19,17 +23,24 @@ def claim(home: Home, root: Path, loop: str, is_live: Callable[[str], bool]) -> 
 
     Claims of loops that are no longer live are taken over. Safe between processes, and to repeat.
     """
-    root = root.resolve()
     with locked(home.owners / ".lock"):
-        for path in sorted(home.owners.glob("*.json")):
-            held = read_json(path) or {}
-            owner, owned = str(held.get("loop")), Path(str(held.get("root")))
-            if owner == loop or not (root.is_relative_to(owned) or owned.is_relative_to(root)):
-                continue
-            if is_live(owner):
-                raise FolderInUse(owner, owned)
-            path.unlink(missing_ok=True)
-        write_json(_file(home, root), {"loop": loop, "root": str(root)}, lasting=True)
+        _take(home, root.resolve(), loop, is_live)
+
+
+def _take(home: Home, root: Path, loop: str, is_live: Callable[[str], bool]) -> None:
+    for path in sorted(home.owners.glob("*.json")):
+        held = read_json(path) or {}
+        owner, owned = str(held.get("loop")), Path(str(held.get("root")))
+        if not (root.is_relative_to(owned) or owned.is_relative_to(root)):
+            continue
+        if _is_busy(path):
+            raise FolderInUse(owner, owned, busy=True)
+        if owner == loop:
+            continue
+        if is_live(owner):
+            raise FolderInUse(owner, owned)
+        path.unlink(missing_ok=True)
+    write_json(_file(home, root), {"loop": loop, "root": str(root)}, lasting=True)
 
 
 def release(home: Home, root: Path, loop: str) -> None:
@@ -39,6 +50,46 @@ def release(home: Home, root: Path, loop: str) -> None:
         if (read_json(path) or {}).get("loop") == loop:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
+
+
+@contextlib.contextmanager
+def hold(home: Home, root: Path, loop: str, is_live: Callable[[str], bool]) -> Iterator[None]:
+    """Keep every loop out of `root` while a command works on it. Raises `FolderInUse`.
+
+    The system frees it when the command dies.
+    """
+    root = root.resolve()
+    mark = _busy(_file(home, root))
+    with locked(home.owners / ".lock"):
+        _take(home, root, loop, is_live)
+        handle = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield
+    finally:
+        release(home, root, loop)
+        with locked(home.owners / ".lock"):
+            mark.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _busy(path: Path) -> Path:
+    return path.with_suffix(".busy")
+
+
+def _is_busy(path: Path) -> bool:
+    """Whether a command holds the folder that this claim names."""
+    try:
+        handle = os.open(_busy(path), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _file(home: Home, root: Path) -> Path:

@@ -33,10 +33,14 @@ class WorkspaceRefused(WorkspaceProblem):
 class FolderInUse(WorkspaceRefused):
     """Another loop that has not ended owns this folder, one above it or one in it."""
 
-    def __init__(self, loop: str, root: Path) -> None:
-        super().__init__(f"Loop {loop} is using {root}: beatctl watch {loop}, or add --worktree.")
+    def __init__(self, loop: str, root: Path, *, busy: bool = False) -> None:
+        text = f"Loop {loop} is using {root}: beatctl watch {loop}, or add --worktree."
+        if busy:
+            text = f"A beatctl command is at work on {root} for loop {loop}. Try again when it is done."
+        super().__init__(text)
         self.loop = loop
         self.root = root
+        self.busy = busy
 
 
 class WorkTreeChanging(WorkspaceProblem):

@@ -49,6 +49,15 @@ class Capture(BaseModel):
     """Refs that hold what the agent had committed."""
 
 
+class Undone(BaseModel):
+    """What an undo did."""
+
+    paths: list[str]
+    """What changed in the folder."""
+    kept: str | None
+    """The ref that holds what was there; None when nothing had to be put back."""
+
+
 class Workspace:
     def __init__(self, folder: LoopFolder, state: State) -> None:
         self.folder = folder
@@ -156,9 +165,17 @@ class Workspace:
             target = self._snapshot(snapshot)
             return self._twice(lambda: self._put_back(target, keep, child_ran))
 
-    def undo(self) -> list[str]:
-        """The folder as before the loop; what is there now is kept as refs/beatctl/<loop>/undone."""
-        return self.restore(self.baseline, keep="undone", child_ran=False)
+    def undo(self) -> Undone:
+        """The folder as before the loop; what is there now is kept, and so is what an earlier undo kept."""
+        number = 1
+        while self._refs.read(name := f"undone{number if number > 1 else ''}") is not None:
+            number += 1
+        held = self.known
+        changed = self.restore(self.baseline, keep=name, child_ran=False)
+        if changed and self._refs.read(name) is None:
+            with self._operation():
+                self._refs.write(name, held)
+        return Undone(paths=changed, kept=self._refs.name(name) if changed else None)
 
     def label(self, name: str, trailers: dict[str, str]) -> str:
         """Set trailers on the snapshot refs/beatctl/<loop>/<name>. Returns its new commit."""

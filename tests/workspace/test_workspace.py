@@ -135,7 +135,7 @@ def test_undo_keeps_everything_that_is_there(workspace: Workspace, root: Path) -
     workspace.close()
     (root / "mine").write_bytes(bytes(3 << 20))
     sh(root, "git config later yes.please || git config later.on yes")
-    assert workspace.undo() == ["large", "mine"]
+    assert workspace.undo().paths == ["large", "mine"]
     assert sh(root, "git cat-file -s refs/beatctl/k3f9/undone:mine").strip() == str(3 << 20)
     assert sh(root, "git config later.on").strip() == "yes"
     sh(root, "git config --remove-section later")
