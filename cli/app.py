@@ -53,6 +53,7 @@ COMMANDS = {
     "completion": Entry(
         "completion:completion", "Print what makes your shell complete beatctl.", "beatctl completion bash"
     ),
+    "init": Entry("init:init", "Write a loop file to fill in.", "beatctl init"),
     "demo": Entry("demonstrate:demo", "See two loops at work, at no cost.", "beatctl demo"),
 }
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from beatctl.cli import service
+import typer
+
+from beatctl.cli import levels, service
 from beatctl.cli.arguments import Json
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, out_json
 
 
-def doctor(as_json: Json = False) -> int:
-    """Say what is there and what is missing."""
-    found = examine(Loops())
+def doctor(
+    file: Annotated[
+        str | None,
+        typer.Option("-f", "--file", metavar="FILE", help="Look at this loop file, too.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Say what is there and what is missing.
+
+    Also every setting that is not the default, and where it stands.
+    """
+    found = examine(Loops(), file)
     if as_json:
         out_json(found)
         return 0
@@ -28,7 +40,7 @@ def doctor(as_json: Json = False) -> int:
     return 0
 
 
-def examine(loops: Loops) -> dict[str, Any]:
+def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     """Everything `doctor --json` tells."""
     from beatctl import __version__
     from beatctl.activities import agents
@@ -78,8 +90,20 @@ def examine(loops: Loops) -> dict[str, Any]:
         "git": _version("git"),
         "python": {"path": sys.executable, "version": sys.version.split()[0]},
     }
-    found["warnings"] = _warnings(loops, found)
+    settings, mistakes = levels.examine(_root(), file, loops.environ)
+    found |= settings
+    found["warnings"] = mistakes + _warnings(loops, found)
     return found
+
+
+def _root() -> Path | None:
+    """The workspace the user stands in; None where no loop can work."""
+    from beatctl.activities.workspace import WorkspaceProblem, check_directory
+
+    try:
+        return check_directory(Path.cwd())
+    except (OSError, WorkspaceProblem):
+        return None
 
 
 def _server_program(loops: Loops) -> dict[str, Any]:
@@ -160,4 +184,9 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     git = found["git"]
     lines.append(("git", f"{git['version'] or ''}  {git['path']}" if git else "not found"))
     lines.append(("python", f"{found['python']['version']}  {found['python']['path']}"))
+    for place in found["config"]:
+        lines.append(("settings", place["path"] + ("" if place["exists"] else " (not there)")))
+    for setting in found["settings"]:
+        value = levels.shown_value(setting["value"])
+        lines.append(("setting", f"{setting['name'].replace('_', '-')} {value}  from {setting['source']}"))
     return lines

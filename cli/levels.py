@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from beatctl.cli.settings import Level, Setting, level_of_environment, level_of_flags, merge, misspelt_variables
+from beatctl.cli.cells import cut
+from beatctl.cli.output import visible
+from beatctl.cli.problems import Usage
+from beatctl.cli.settings import (
+    KEYS,
+    Level,
+    Setting,
+    Value,
+    level_of_environment,
+    level_of_flags,
+    merge,
+    misspelt_variables,
+)
 from beatctl.cli.start_options import Typed
 
 REPOSITORY_FILE = "beatctl.toml"
@@ -42,11 +55,16 @@ def loop_file(named: str | None) -> Level:
     return read(Path(named), named, "loop file")
 
 
-def standing(root: Path | None) -> list[Place]:
-    """The files that hold for every loop: in the workspace's root (None: there is none), and the user's own."""
+def user_file() -> Path:
+    """Where the user's own settings stand (`~/.config/beatctl/config.toml` on Linux)."""
     import platformdirs
 
-    user = platformdirs.user_config_path("beatctl") / "config.toml"
+    return platformdirs.user_config_path("beatctl") / "config.toml"
+
+
+def standing(root: Path | None) -> list[Place]:
+    """The files that hold for every loop: in the workspace's root (None: there is none), and the user's own."""
+    user = user_file()
     places = [Place(user, _shown(user), "user")]
     if root is not None:
         path = root / REPOSITORY_FILE
@@ -66,17 +84,57 @@ def merged(flags: Typed, file: Level, root: Path, environ: Mapping[str, str]) ->
     )
 
 
+def examine(root: Path | None, file: str | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """For `doctor`: the files that are looked for and what holds, and what is wrong with any of it."""
+    wrong: list[str] = []
+
+    def tried(read: Callable[[], Level]) -> Level:
+        try:
+            return read()
+        except Usage as mistake:
+            wrong.append(mistake.text)
+            return {}
+
+    places = standing(root)
+    levels = [tried(lambda: level_of_environment(environ)), tried(lambda: loop_file(file))]
+    levels += [tried(place.read) for place in places]
+    held = merge(levels)
+    found = {
+        "config": [{"path": str(place.path), "level": place.level, "exists": place.is_there()} for place in places],
+        "settings": [
+            {"name": name, "value": held[name].value, "level": held[name].level, "source": held[name].source}
+            for name in KEYS
+            if name in held
+        ],
+    }
+    return found, wrong + misspelt(environ)
+
+
 def told(settings: Mapping[str, Setting], environ: Mapping[str, str]) -> list[str]:
     """What was not typed as a flag, and where it stands: a line, and one for each variable that seems misspelt."""
     by_place: dict[str, list[str]] = {}
     for name, setting in settings.items():
-        if setting.level != "flag":
-            place = setting.source if setting.level == "environment" else setting.source.rpartition(":")[0]
-            by_place.setdefault(place, []).append(name.replace("_", "-"))
-    parts = [
-        place if place.startswith("BEATCTL_") else f"{place}: {', '.join(names)}" for place, names in by_place.items()
-    ]
+        word = name.replace("_", "-")
+        if setting.level == "loop file":
+            by_place.setdefault(_file_of(setting), []).append(word)
+        elif setting.level == "environment":
+            by_place[f"{setting.source}={shown_value(setting.value)}"] = []
+        elif setting.level != "flag":
+            # Nobody named this file just now: what it says is shown, commands above all.
+            by_place.setdefault(_file_of(setting), []).append(f"{word} {shown_value(setting.value)}")
+    parts = [f"{place}: {', '.join(words)}" if words else place for place, words in by_place.items()]
     return [f"Settings from {'; '.join(parts)}"] * bool(parts) + misspelt(environ)
+
+
+def shown_value(value: Value) -> str:
+    """A value on a line, as long as fits there."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(cut(visible(text), 60) for text in ((value,) if isinstance(value, str) else value))
+
+
+def _file_of(setting: Setting) -> str:
+    return setting.source.rpartition(":")[0]
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:
