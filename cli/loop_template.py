@@ -71,6 +71,10 @@ GROUPS: dict[str, Sequence[Line]] = {
     ),
     "The place": (
         Line("directory", "Work in this folder, seen from this file; by default where you stand. Example:", '"."'),
+        Line("worktree", "Work in a git worktree of its own, made from the last commit.", "false"),
+        Line("setup", "With worktree: a command that makes it ready. Example:", '"npm ci"'),
+        Line("setup_timeout", "Limit of the setup command; by default the evaluator's. Example:", '"10m"'),
+        Line("branch", "The worktree's branch, or the one apply makes. Example:", '"smaller-bundle"'),
         Line("allow_large", "Take huge untracked content into snapshots.", "false"),
         Line("detach", "Return at once.", "false"),
         Line("foreground", "End the loop with the command that started it.", "false"),

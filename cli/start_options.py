@@ -59,7 +59,7 @@ class Typed:
     directory: str | None = None
     worktree: bool = False
     setup: str | None = None
-    setup_timeout: str | None = None
+    setup_timeout: str | None = field(default=None, metadata={"number": True})
     branch: str | None = None
     allow_large: bool = False
     detach: bool = False
