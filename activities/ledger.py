@@ -228,3 +228,15 @@ class Ledger:
         words = f"select row from rows where loop = ? and iteration > ? order by iteration {order} limit ?"
         found = self._connection().execute(words, (loop, after, limit)).fetchall()
         return [Row.model_validate_json(text) for (text,) in found]
+
+    def course(self, loop: str, *, after: int = -1) -> list[tuple[int, str, float | None]]:
+        """Iteration, verdict and score of the rows with `iteration > after`, oldest first: quick for thousands."""
+        words = (
+            "select iteration, json_extract(row, '$.verdict'), json_extract(row, '$.score') from rows "
+            "where loop = ? and iteration > ? order by iteration"
+        )
+        return list(self._connection().execute(words, (loop, after)).fetchall())
+
+    def changes(self) -> int:
+        """A number that is another once any other connection has written."""
+        return int(self._connection().execute("pragma data_version").fetchone()[0])

@@ -65,12 +65,7 @@ def _signal(
 ) -> int:
     loops = Loops()
     status = unfinished(loops.find(word), signal)
-    running = service.bring_back(loops, status)
-
-    async def send(handle: WorkflowHandle[Any, Any]) -> None:
-        await handle.signal(signal, rpc_timeout=service.RPC_LIMIT)
-
-    service.with_loop(loops, status, running, send)
+    ask(loops, status, signal)
     shown = until(loops, status.id, lambda now: done(now) or now.state == "finished")
     if not done(shown) and shown.state != "finished" and signal != "resume":
         # The signal is in the loop's history; a busy worker has only not said so in the ledger yet.
@@ -82,6 +77,19 @@ def _signal(
     else:
         out((asked if shown.asked else at_once).format(id=shown.id))
     return 0
+
+
+def ask(loops: Loops, status: Status, signal: str) -> None:
+    """Send a loop the signal `pause`, `resume` or `stop`, having brought its worker back where it was gone.
+
+    Raises Unavailable, LoopUnknown.
+    """
+    running = service.bring_back(loops, status)
+
+    async def send(handle: WorkflowHandle[Any, Any]) -> None:
+        await handle.signal(signal, rpc_timeout=service.RPC_LIMIT)
+
+    service.with_loop(loops, status, running, send)
 
 
 def until(loops: Loops, loop: str, done: Callable[[Status], bool], patience: float = _PATIENCE_S) -> Status:

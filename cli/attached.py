@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from collections.abc import Mapping
 
 from beatctl.cli import problems, render
 from beatctl.cli.cancelling import cancel_loop
-from beatctl.cli.follow import Left, exit_code, follow, noted_signals
+from beatctl.cli.follow import Left, exit_code, follow, noted_signals, paused_words
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import colour, say
 from beatctl.cli.view import print_status_json
@@ -20,8 +22,15 @@ def attach(loops: Loops, loop: str, *, ends_with_us: bool, started_service: bool
     and worker too. Otherwise leaving only detaches.
     """
     with noted_signals() as signals:
-        nobody_there = ends_with_us or not sys.stderr.isatty()
-        left = follow(loops, loop, signals, leave_when_paused=nobody_there)
+        if not as_json and has_live_view(loops.environ):
+            from beatctl.cli.live.stay import stay
+
+            left = stay(loops, loop, signals, ends_with_us=ends_with_us)
+            if left.how == "paused":
+                say(paused_words(left.status))
+        else:
+            nobody_there = ends_with_us or not sys.stderr.isatty()
+            left = follow(loops, loop, signals, leave_when_paused=nobody_there)
         if left.how == "signal" and ends_with_us:
             say(f"Cancelling {loop} …")
             status = cancel_loop(loops, left.status)
@@ -44,6 +53,37 @@ def attach(loops: Loops, loop: str, *, ends_with_us: bool, started_service: bool
         f"End it after the iteration: beatctl stop {loop}   Now: beatctl cancel {loop}"
     )
     return problems.DETACHED
+
+
+def attach_to_all(loops: Loops, *, as_json: bool) -> int:
+    """Show all loops in a table that updates; without a terminal, the table once. Returns the exit code."""
+    if as_json or not has_live_view(loops.environ):
+        from beatctl.cli.listing import list_
+
+        return list_(as_json=as_json)
+    from beatctl.cli.live.stay_with_all import stay_with_all
+
+    with noted_signals() as signals:
+        asked = stay_with_all(loops, signals)
+    going = sum(loop.state != "finished" for loop in loops.all())
+    if going:
+        say(f"{going} loop{' goes' if going == 1 else 's go'} on. Come back: beatctl watch --all")
+    return 0 if asked else problems.DETACHED
+
+
+def is_ci(environ: Mapping[str, str]) -> bool:
+    """Whether this is an automated build, where nobody comes back to a loop that was left running."""
+    return environ.get("CI", "").lower() not in ("", "0", "false", "no")
+
+
+def has_live_view(environ: Mapping[str, str]) -> bool:
+    """Whether a person sees stderr and types on stdin: on a terminal that can move its cursor, in the foreground."""
+    if is_ci(environ) or environ.get("TERM", "") in ("", "dumb", "unknown"):
+        return False
+    try:
+        return sys.stderr.isatty() and sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):  # closed, or another session's
+        return False
 
 
 def _end_service(loops: Loops) -> None:

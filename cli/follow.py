@@ -83,7 +83,7 @@ def interrupting_signals() -> Iterator[None]:
 def follow(loops: Loops, loop: str, signals: Signals, *, leave_when_paused: bool) -> Left:
     """Print what happens until there is nothing more to wait for here."""
     teller = _Teller(loops, loop)
-    watch = _Watch(loops)
+    watch = Watch(loops)
     while True:
         status = loops.status(loop)
         teller.tell(status)
@@ -147,7 +147,7 @@ def paused_words(status: Status) -> str:
     return f"{status.id} is paused: {why}" + ("" if how in why else f" Go on with: {how}")
 
 
-class _Watch:
+class Watch:
     """Sees to it that the loop's worker and server are there."""
 
     def __init__(self, loops: Loops) -> None:

@@ -170,6 +170,8 @@ def start(
         detach=detach,
         foreground=foreground,
     )
+    from beatctl.cli.attached import is_ci
+
     loops = Loops()
     written = levels.loop_file(file)
     place = stood_in(typed_of(merge([level_of_flags(flags), written])))
@@ -200,21 +202,24 @@ def start(
     )
 
 
-def watch(loop: Loop = None, as_json: Json = False) -> int:
+def watch(
+    loop: Loop = None,
+    all_: Annotated[bool, typer.Option("--all", help="All loops in a table that updates.")] = False,
+    as_json: Json = False,
+) -> int:
     """Stay with a loop that runs.
 
-    A line for each verdict, until the loop ends. Ctrl-C leaves it running.
+    A view that updates, or without a terminal a line for each verdict, until the loop ends. Ctrl-C leaves it running.
     """
-    from beatctl.cli.attached import attach
+    from beatctl.cli.attached import attach, attach_to_all
 
+    if all_ and loop is not None:
+        raise Usage(f"--all shows every loop. Leave out {loop}, or --all.", help_of="watch")
     loops = Loops()
+    if all_:
+        return attach_to_all(loops, as_json=as_json)
     status = loops.find(loop)
     return attach(loops, status.id, ends_with_us=False, started_service=False, as_json=as_json)
-
-
-def is_ci(environ: Mapping[str, str]) -> bool:
-    """Whether this is an automated build, where nobody comes back to a loop that was left running."""
-    return environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
 
 def stood_in(typed: Typed) -> Path:

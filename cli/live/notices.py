@@ -1,0 +1,52 @@
+"""What is said while the view has the terminal: shown in it, and said again when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Iterator
+
+from beatctl.cli.output import say
+
+_SHOWN_S = 60.0
+_MOST_SHOWN = 3
+_MOST_KEPT = 50
+
+
+class Notices(io.TextIOBase):
+    """Stands in for stderr: whoever says something there does not write into the view."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[float, str]] = []
+        self._open = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._open = (self._open + text).split("\n")
+        for line in lines:
+            if line.strip():
+                self._lines.append((time.monotonic(), line))
+        del self._lines[:-_MOST_KEPT]
+        return len(text)
+
+    def shown(self) -> list[str]:
+        """The newest ones, for a minute."""
+        since = time.monotonic() - _SHOWN_S
+        return [line for said, line in self._lines if said > since][-_MOST_SHOWN:]
+
+    def all(self) -> list[str]:
+        return [line for _, line in self._lines]
+
+
+@contextlib.contextmanager
+def noticed() -> Iterator[Notices]:
+    """Take what is said on stderr; say it there at the end of the block."""
+    notices = Notices()
+    try:
+        with contextlib.redirect_stderr(notices):
+            yield notices
+    finally:
+        for line in notices.all():
+            say(line)

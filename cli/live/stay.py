@@ -1,0 +1,153 @@
+"""Staying with a loop, on a terminal: look, show, listen, until the loop ends or the person leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beatctl.cli.follow import Left, Signals, Watch
+from beatctl.cli.live.acting import Acting
+from beatctl.cli.live.frame import Look, frame, last_frame
+from beatctl.cli.live.keys import Typing, keys
+from beatctl.cli.live.notices import Notices, noticed
+from beatctl.cli.live.screen import Screen, Vanished
+from beatctl.cli.live.seen import Seen, Watched
+from beatctl.cli.live.sparkline import ASCII_BARS, BARS
+from beatctl.cli.live.styled import Text, ansi
+from beatctl.cli.output import colour, say, visible
+
+if TYPE_CHECKING:
+    from beatctl.cli.loops import Loops
+
+FRAME_S = 0.25
+
+
+class Terminal:
+    """The terminal this command was started on: frames go to stderr, keys come from stdin."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._stream = sys.stderr
+        self._colours = colour(sys.stderr, environ)
+        self._encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        self.bars = BARS if environ.get("TERM") != "linux" and self._can(BARS) else ASCII_BARS
+        self._ellipsis = self._can("…")
+        self.screen = Screen(sys.stderr.fileno(), sys.stdin.fileno(), self._encoding)
+
+    def _can(self, text: str) -> bool:
+        try:
+            text.encode(self._encoding)
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
+    def written(self, line: Text) -> str:
+        text = ansi(line, colours=self._colours)
+        return text if self._ellipsis else text.replace("…", "~")
+
+    def draw(self, lines: list[Text], columns: int) -> None:
+        full = {place for place, line in enumerate(lines) if line.cell_len >= columns}
+        self.screen.draw([self.written(line) for line in lines], full)
+
+
+@contextlib.contextmanager
+def taken(environ: Mapping[str, str]) -> Iterator[tuple[Terminal, Notices]]:
+    """The terminal, taken for the block; what is said meanwhile is said again when it was given back."""
+    terminal = Terminal(environ)
+    with noticed() as notices, terminal.screen.open():
+        yield terminal, notices
+
+
+def stay(loops: Loops, loop: str, signals: Signals, *, ends_with_us: bool) -> Left:
+    """Show the loop until it ends or the person leaves; with `ends_with_us` a pause ends it, too."""
+    watched = Watched(loops, loop, Path.cwd())
+    seen = watched.look()
+    acting = Acting(loops, loop, Watch(loops))
+    last: list[str] = []
+    try:
+        with taken(loops.environ) as (terminal, notices):
+            left, seen = _shown(terminal, notices, watched, seen, acting, signals, ends_with_us)
+            if left.how == "finished":
+                columns, lines = terminal.screen.size()
+                look = Look(columns=columns, lines=lines, bars=terminal.bars)
+                last = [terminal.written(line) for line in last_frame(seen, look, time.time())]
+    finally:
+        acting.leave()
+    for line in last:
+        say(line)
+    return left
+
+
+def _shown(
+    terminal: Terminal,
+    notices: Notices,
+    watched: Watched,
+    seen: Seen,
+    acting: Acting,
+    signals: Signals,
+    ends_with_us: bool,
+) -> tuple[Left, Seen]:
+    typing = Typing()
+    warned = False
+    drawn: object = None
+    try:
+        while True:
+            if seen.status.warnings and not warned:
+                warned = True
+                for warning in seen.status.warnings:
+                    say(f"Not protected: {visible(warning)}")
+            left = _left(seen, signals, ends_with_us)
+            if left is not None:
+                return left, seen
+            columns, lines = terminal.screen.size()
+            shown = _asked(seen, acting.pending)
+            look = Look(
+                columns=columns,
+                lines=lines,
+                bars=terminal.bars,
+                keys=keys(shown.status, ends_with_us=ends_with_us),
+                question=typing.question(shown.status.id, columns),
+                notices=notices.shown(),
+            )
+            now = time.time()
+            # Its times have seconds: with all else the same it is the same frame.
+            these = (look, int(now), shown.status.version, shown.status.asked, shown.running, shown.words)
+            if these != drawn:
+                terminal.draw(frame(shown, look, now), columns)
+                drawn = these if terminal.screen.is_open else None
+            asked = typing.take(terminal.screen.wait(FRAME_S), shown.status, ends_with_us=ends_with_us)
+            if asked is not None and asked.what == "detach":
+                return Left("signal", seen.status), seen
+            if asked is not None:
+                acting.ask(asked)
+            try:
+                seen = watched.look()
+            except sqlite3.Error as error:
+                say(f"The ledger can't be read ({error}): trying again.")
+    except Vanished:
+        return Left("signal", seen.status), seen
+
+
+def _left(seen: Seen, signals: Signals, ends_with_us: bool) -> Left | None:
+    if seen.status.state == "finished":
+        return Left("finished", seen.status)
+    if signals.came is not None:
+        return Left("signal", seen.status)
+    if seen.status.state == "paused" and ends_with_us:
+        return Left("paused", seen.status)
+    return None
+
+
+def _asked(seen: Seen, pending: str | None) -> Seen:
+    """As it will be in a moment: what was asked for shows at once."""
+    from dataclasses import replace
+
+    if pending in ("pause", "stop", "cancel"):
+        return replace(seen, status=seen.status.model_copy(update={"asked": pending}))
+    if pending == "resume":
+        return replace(seen, status=seen.status.model_copy(update={"asked": None, "state": "running"}))
+    return seen
