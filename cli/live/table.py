@@ -26,10 +26,10 @@ def table(loops: Sequence[Status], running: Mapping[str, Running], look: Look, n
     ordered = sorted(loops, key=lambda loop: loop.state == "finished")
     below = bottom(look, columns) if room > 3 else []
     notices = [Text.assemble(" ", (plain(notice), "yellow")) for notice in look.notices][: max(0, room - 4)]
-    shown = ordered[: max(0, room - 1 - len(below) - len(notices))]
+    shown = ordered[: max(1, room - 1 - len(below) - len(notices))]
     if len(shown) < len(ordered) and len(shown) > 1:
         shown.pop()
-        notices.append(Text(f" and {len(ordered) - len(shown)} more: beatctl list", "dim"))
+        notices.append(Text(f" and {len(ordered) - len(shown)} more: beatctl list --all", "dim"))
     if not loops:
         notices.append(Text(" No loops yet."))
     lines = _lines(shown, running, columns, now) if shown else []

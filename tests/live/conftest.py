@@ -1,0 +1,86 @@
+"""Loops whose ledger the test writes, and terminals that are gone after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beatctl.activities.doing import tell
+from beatctl.activities.home import Home
+from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
+from beatctl.worker.run_folder import EMBEDDED, RunFolder
+from beatctl.workflows.spec import Limits
+from tests.live.terminal import Terminal
+from tests.support import Beatctl
+
+Open = Callable[..., Terminal]
+
+
+class WrittenLoop:
+    """A loop that exists in the ledger alone; server and worker count as shut down by the user."""
+
+    def __init__(self, beatctl: Beatctl, project: Path, loop: str = "k3f9") -> None:
+        self.home = Home(beatctl.home)
+        self.ledger = Ledger(self.home.ledger)
+        self.project = project
+        self.now = Status(
+            id=loop,
+            goal="lower n",
+            strategy="optimize",
+            state="running",
+            directory=str(project),
+            worktree=str(project),
+            limits=Limits().model_dump(),
+            started_at=timestamp(1_700_000_000),
+            baseline=Mark(iteration=0, score=50.0),
+            best=Mark(iteration=0, score=50.0),
+        )
+        spec = {"agent": {"kind": "claude"}, "directory": str(project)}
+        self.ledger.add_loop(self.now, json.dumps(spec), 1.0)
+        self.ledger.write(self.now, row(0, "baseline", 50.0))
+        RunFolder(self.home.root, EMBEDDED).create().shut_down.touch()
+
+    def write(self, *rows: Row, **changes: object) -> None:
+        self.now = self.now.model_copy(update={**changes, "version": self.now.version + 1})
+        self.ledger.write(self.now, *rows)
+
+    def runs(self, iteration: int, *printed: Any) -> Path:
+        """An agent that runs and has printed these events; the folder of its try."""
+        folder = self.home.loop(self.now.id)
+        run = folder.iteration(iteration) / "agent"
+        place = run / "try-1"
+        place.mkdir(parents=True)
+        (place / "stdout").write_text("".join(json.dumps(event) + "\n" for event in printed))
+        tell(folder.now, "claude", iteration, run)
+        return place
+
+
+def row(number: int, verdict: Any, score: float | None = None, **more: Any) -> Row:
+    parent = None if number == 0 else 0
+    return Row(
+        iteration=number, verdict=verdict, score=score, started_at=timestamp(0), duration_s=1, parent=parent, **more
+    )
+
+
+@pytest.fixture
+def written(beatctl: Beatctl, place: Path) -> WrittenLoop:
+    project = place / "project"
+    project.mkdir()
+    return WrittenLoop(beatctl, project)
+
+
+@pytest.fixture
+def terminals() -> Iterator[Open]:
+    opened: list[Terminal] = []
+
+    def open_terminal(*given: Any, **more: Any) -> Terminal:
+        opened.append(Terminal.running(*given, **more))
+        return opened[-1]
+
+    yield open_terminal
+    for terminal in opened:
+        terminal.close()
