@@ -76,13 +76,11 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
         if not os.path.isdir(given.directory):
             text = f"{given.directory} is gone. Put it back, then: beatctl resume {given.loop}"
             raise WorkspaceProblem(text, "folder-gone")
-        prompt = _prompt(home, ledger, given)
+        prompt = prompt_of(home, ledger, given)
         run.mkdir(parents=True, exist_ok=True)
-        prompt_file = run / _PROMPT
-        prompt_file.write_text(clean(prompt), encoding="utf-8")
+        prompt_file(run).write_text(clean(prompt), encoding="utf-8")
         last_message.unlink(missing_ok=True)  # a lost try's is not this one's
-        root = Path(given.worktree) if given.worktree != given.directory else None
-        prompted = agents.command_line(given.agent, prompt, prompt_file, last_message_file=last_message, root=root)
+        prompted = command_of(given, prompt, run)
         step = f" step {given.standing.step}" if given.standing.step > 1 else ""
         tell(loop.now, f"{given.agent.name}{step}", given.standing.iteration, run)
         return CommandSpec(
@@ -110,13 +108,25 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
     return await asyncio.to_thread(_read, given, finished, last_message)
 
 
+def prompt_file(run: Path) -> Path:
+    """Where the prompt of the run in folder `run` is kept."""
+    return run / _PROMPT
+
+
+def command_of(given: RunAgentInput, prompt: str, run: Path) -> agents.Prompted:
+    """The agent's command line for a prompt that lies in the run's folder."""
+    root = Path(given.worktree) if given.worktree != given.directory else None
+    return agents.command_line(given.agent, prompt, prompt_file(run), last_message_file=run / _LAST_MESSAGE, root=root)
+
+
 def restore_known(loop: LoopFolder, keep: str) -> None:
     """Put the workspace back to its last known state, after a child that was lost."""
     workspace = Workspace.load(loop)
     workspace.restore(workspace.known, keep=keep)
 
 
-def _prompt(home: Home, ledger: Ledger, given: RunAgentInput) -> str:
+def prompt_of(home: Home, ledger: Ledger, given: RunAgentInput) -> str:
+    """The whole prompt of a run, from what the loop's folder and the ledger hold."""
     loop = home.loop(given.loop)
     task = Task.model_validate_json(loop.task.read_bytes())
     notes = kept_notes(loop, given.standing.notes)

@@ -15,6 +15,7 @@ from beatctl.cli.worktree import taking_over_words
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.ledger import Row, Status
 
 VERDICT_STYLES = {
@@ -186,6 +187,20 @@ def notes_lines(status: Status, columns: int = 100) -> list[str]:
             since = "never sent"
         lines.append(f"{cut(visible(note.text), max(20, columns - 14 - len(since)))} ({since})")
     return lines
+
+
+def agent_words(agent: AgentSpec) -> str:
+    """An agent, and what it may do: `claude 2.1.0, permissions workspace (edits files, …)`."""
+    words = [agent.name, agent.version or "", f"model {agent.model}" if agent.model else ""]
+    may = {
+        "workspace": "edits files, runs the evaluator and check",
+        "full": "may do anything your account may",
+    }
+    if agent.kind == "command":
+        permissions = "your command: it may do what your account may"
+    else:
+        permissions = f"permissions {agent.permissions} ({may[agent.permissions]})"
+    return f"{' '.join(word for word in words if word)}, {permissions}"
 
 
 def best_words(status: Status) -> str:

@@ -125,6 +125,9 @@ def start(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="End the loop with this command (as where CI is set).")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure three times, show the prompt, start nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Start a loop on a goal.
@@ -169,6 +172,7 @@ def start(
         allow_large=allow_large,
         detach=detach,
         foreground=foreground,
+        dry_run=dry_run,
     )
     from beatctl.cli.attached import is_ci
 
@@ -188,6 +192,10 @@ def start(
     spec = resolved_agent(chosen, place, loops.environ)
     if origin is not None:
         spec = from_where_the_user_stands(spec, place)
+    if typed.dry_run:
+        from beatctl.cli.dry_run import dry_run as measure
+
+        return measure(loops, chosen, spec, place, root, origin, allow_large=typed.allow_large, as_json=as_json)
     return _launch(
         loops,
         chosen,
@@ -319,18 +327,9 @@ def in_force(status: Status, agent: AgentSpec) -> list[str]:
     from beatctl.cli.output import colour
 
     colours = colour(sys.stderr)
-    words = [agent.name, agent.version or "", f"model {agent.model}" if agent.model else ""]
-    may = {
-        "workspace": "edits files, runs the evaluator and check",
-        "full": "may do anything your account may",
-    }
-    if agent.kind == "command":
-        permissions = "your command: it may do what your account may"
-    else:
-        permissions = f"permissions {agent.permissions} ({may[agent.permissions]})"
     lines = [
         f"{paint(status.id, 'bold', on=colours)}  {visible(status.goal)[:200]}",
-        f"  agent     {' '.join(word for word in words if word)}, {permissions}",
+        f"  agent     {render.agent_words(agent)}",
         f"  limits    {render.limits_line(status.limits, strategy=status.strategy)}",
         f"  folder    {folder_words(status)}",
         f"  to end    beatctl stop {status.id} (after the iteration), beatctl cancel {status.id} (now)",

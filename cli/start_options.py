@@ -64,6 +64,7 @@ class Typed:
     allow_large: bool = False
     detach: bool = False
     foreground: bool = False
+    dry_run: bool = False
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     """How messages name what was not typed as a flag, by field: `{"memory": "loop.toml:4: memory"}`."""
 
@@ -162,6 +163,8 @@ def _choose(typed: Typed, file: str | None) -> Chosen:
         raise _usage(f"{typed.named('on_fail')} goes with --until; with --eval every iteration starts from the best.")
     if typed.detach and typed.foreground:
         raise _usage("-d returns at once and --foreground stays to the end: give one of them.")
+    if typed.dry_run and typed.detach:
+        raise _usage("--dry-run starts no loop that could go on without you: leave -d out.")
     _refuse_setup_here(typed)
     chosen = Chosen(goal=goal, strategy=strategy, evaluator=evaluator, direction=direction, steps=steps, **values)
     if not chosen.worktree:

@@ -39,18 +39,19 @@ def make_spec(
     agent: AgentSpec,
     directory: Path,
     root: Path,
-    running: Running,
+    running: Running | None,
     *,
     origin: Origin | None,
     allow_large: bool,
 ) -> LoopSpec:
-    """The specification of a new loop."""
+    """The specification of a new loop. `running` None: one that is only tried out, without a server."""
     from beatctl.workflows.spec import Limits, LoopSpec
 
     limits = Limits(**chosen.limits)
-    connection = running.connection
     events = loops.environ.get("BEATCTL_CONTINUE_AS_NEW_EVENTS", "")
-    ui_url = f"{running.ui_url}/namespaces/{connection.namespace}/workflows/{service.workflow_id(loop)}"
+    ui_url = None
+    if running is not None and running.ui_url:
+        ui_url = f"{running.ui_url}/namespaces/{running.connection.namespace}/workflows/{service.workflow_id(loop)}"
     return LoopSpec(
         id=loop,
         goal=chosen.goal,
@@ -71,8 +72,8 @@ def make_spec(
         setup=chosen.setup,
         setup_timeout_s=limits.eval_timeout_s if chosen.setup_timeout_s is None else chosen.setup_timeout_s,
         allow_large=allow_large,
-        ui_url=ui_url if running.ui_url else None,
-        connection=connection.label,
+        ui_url=ui_url,
+        connection=running.connection.label if running is not None else "embedded",
         **({"continue_as_new_events": int(events)} if events.isdigit() else {}),
     )
 
@@ -130,7 +131,7 @@ def start_loop(
         if origin is not None:
             make_own_worktree(origin, root, chosen.branch)
         _claim(loops, root, loop)
-        _write_folder(loops, loop, directory)
+        write_folder(loops, loop, directory)
         asked_server = True
         service.with_client(running, loops.environ, lambda client: _start_workflow(client, loops, spec))
     except BaseException as error:
@@ -154,12 +155,13 @@ def _claim(loops: Loops, root: Path, loop: str) -> None:
         raise (Usage(used.text) if used.busy else folder_in_use(used.loop)) from None
 
 
-def _write_folder(loops: Loops, loop: str, directory: Path) -> None:
+def write_folder(loops: Loops, loop: str, directory: Path) -> None:
+    """Make the loop's folder, with the environment that its children get."""
     from beatctl.activities.agents.environment import child_environment
     from beatctl.activities.processes import save_environment
 
     folder = loops.folder(loop)
-    folder.root.mkdir(parents=True, mode=0o700)
+    folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     save_environment(folder.environment, child_environment({**loops.environ, "PWD": str(directory)}))
 
 

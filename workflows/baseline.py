@@ -9,6 +9,7 @@ from beatctl.activities.ledger import Mark
 from beatctl.activities.run_evaluator import EvaluatorResult
 from beatctl.workflows.calls import problem_of
 from beatctl.workflows.iteration import Experiment, Loop, measure, run_check
+from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.stopping import Reason
 from beatctl.workflows.verdict import Judgement, evaluator_crashed, judge_retry, score_of
 
@@ -37,7 +38,7 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
         problem: str | None = f"The check fails on the untouched folder; no agent ran. {refused.reason}"
     else:
         it.evaluations = await measure(loop, it)
-        problem = _problem(loop, it.evaluations)
+        problem = baseline_problem(spec, it.evaluations)
     missing = ""
     if spec.origin is not None and (problem is not None or _red(loop, it.evaluations)):
         missing = await loop.calls.find_missing(spec.origin)
@@ -70,11 +71,12 @@ def _red(loop: Loop, runs: list[EvaluatorResult]) -> bool:
     return loop.spec.strategy == "retry" and bool(runs) and runs[-1].exit_code != 0
 
 
-def _problem(loop: Loop, runs: list[EvaluatorResult]) -> str | None:
+def baseline_problem(spec: LoopSpec, runs: list[EvaluatorResult]) -> str | None:
+    """Why no loop can begin after these evaluator runs on the untouched folder; None where it can."""
     last = runs[-1]
-    if loop.spec.strategy == "retry":
+    if spec.strategy == "retry":
         if evaluator_crashed(last):
-            return f"The evaluator cannot run; no agent ran. {last.words()}. Command: {loop.spec.evaluator}"
+            return f"The evaluator cannot run; no agent ran. {last.words()}. Command: {spec.evaluator}"
         return None
     if last.score is not None:
         return None

@@ -65,21 +65,9 @@ class Calls:
         heed_cancel()
         return await self._sure(call)
 
-    def task(self) -> Task:
-        spec = self._spec
-        return Task(
-            goal=spec.goal,
-            steps=spec.steps,
-            strategy=spec.strategy,
-            evaluator=spec.evaluator,
-            check=spec.check,
-            direction=spec.direction,
-            memory=spec.memory,
-        )
-
     async def open(self) -> Opened:
         spec = self._spec
-        given = OpenInput(loop=spec.id, worktree=spec.worktree, allow_large=spec.allow_large, task=self.task())
+        given = OpenInput(loop=spec.id, worktree=spec.worktree, allow_large=spec.allow_large, task=task_of(spec))
         return await workflow.execute_activity_method(
             Activities.open_workspace,
             given,
@@ -203,6 +191,19 @@ class Calls:
     async def close(self, given: CloseInput) -> Status:
         """Tried for as long as it takes: a loop whose end nobody wrote down would hold its folder for ever."""
         return await _locally(Activities.close_workspace, given, summary=f"close: {given.status.outcome}", retry=_ADOPT)
+
+
+def task_of(spec: LoopSpec) -> Task:
+    """The loop's texts, from which its prompts are made."""
+    return Task(
+        goal=spec.goal,
+        steps=spec.steps,
+        strategy=spec.strategy,
+        evaluator=spec.evaluator,
+        check=spec.check,
+        direction=spec.direction,
+        memory=spec.memory,
+    )
 
 
 def heed_cancel() -> None:

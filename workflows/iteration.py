@@ -165,20 +165,10 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
     while True:
         loop.doing(f"#{it.number} {words}")
         new_notes = await hand_out(loop, it)
-        standing = Standing(
-            iteration=it.number,
-            max_iterations=state.limits.max_iterations + state.edit_rows if state.limits.max_iterations else 0,
-            step=step,
-            baseline=state.baseline.score if state.baseline else None,
-            best=state.best.score if state.best else None,
-            best_iteration=state.best.iteration if state.best else None,
-            target=state.limits.target,
-            samples=spec.samples,
-            notes=len(state.notes),
-        )
         kind = "agent" if step == 1 else f"agent-step{step}"
         it.running = True
-        result = await loop.calls.run_agent(spec.agent, it.run_name(kind), state.limits.agent_timeout_s, standing)
+        told = standing(spec, state, it.number, step)
+        result = await loop.calls.run_agent(spec.agent, it.run_name(kind), state.limits.agent_timeout_s, told)
         it.running = False
         if result.status not in ("edited", "missing", "authentication"):
             it.touched = True
@@ -193,6 +183,21 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
         edits = await loop.pause(reason, result.error or f"{spec.agent.name} could not be run")
         if edits:
             raise Edited(edits, accepted=True)
+
+
+def standing(spec: LoopSpec, state: LoopState, number: int, step: int) -> Standing:
+    """What the agent of iteration `number` is told of where the loop stands."""
+    return Standing(
+        iteration=number,
+        max_iterations=state.limits.max_iterations + state.edit_rows if state.limits.max_iterations else 0,
+        step=step,
+        baseline=state.baseline.score if state.baseline else None,
+        best=state.best.score if state.best else None,
+        best_iteration=state.best.iteration if state.best else None,
+        target=state.limits.target,
+        samples=spec.samples,
+        notes=len(state.notes),
+    )
 
 
 def _agent_row(spec: LoopSpec, result: AgentResult) -> AgentRow:

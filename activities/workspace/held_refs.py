@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from . import refs
 from .files import Signature, lstat, read_json, read_note, signature, write_json, write_note
+from .git import QUIET, Git
 
 
 class HeldRefs:
@@ -85,6 +87,13 @@ class HeldRefs:
                 if refs.is_object_name(value):
                     noted[ref] = value
         return noted
+
+    def remove_all(self, but: Collection[str] = ()) -> None:
+        """Remove the loop's refs, those with the ends in `but` excepted."""
+        git = Git(self._common, {"GIT_DIR": str(self._common)}, QUIET)
+        found = [ref for ref in refs.all_refs(self._common) if ref.startswith(self._prefix)]
+        gone = [ref for ref in found if ref.removeprefix(self._prefix) not in but]
+        git.run("update-ref", "--stdin", "-z", given=b"".join(b"delete %s\0\0" % os.fsencode(ref) for ref in gone))
 
     def forget(self) -> None:
         for path in (self._others, self._seen):

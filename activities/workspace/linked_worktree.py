@@ -16,8 +16,9 @@ from .files import remove_tree, shown
 from .git import Git, GitFailed, Running, split
 from .places import find_repository
 from .problems import WorkspaceProblem, WorkspaceRefused
+from .user_git import STEADY, UserGit
 
-_NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "advice.detachedHead=false")
+_NO_HOOKS = (*STEADY, "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 @dataclass(frozen=True)
@@ -36,32 +37,28 @@ class Origin:
     """They are empty folders in the worktree."""
 
 
-class UserGit(Git):
-    """git with the user's own configuration (line endings, filters, large files), without their hooks."""
+def _git(folder: Path) -> UserGit:
+    return UserGit(folder, {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}, _NO_HOOKS)
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, {}, _NO_HOOKS)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        self.environment = {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
 
-    def run_or_end(self, *words: str) -> None:
-        """Run git; whoever interrupts this finds it gone, with the processes that it started."""
-        process = subprocess.Popen(
-            ["git", *_NO_HOOKS, *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            Running(process, words, str(self.folder)).result()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
+def _run_or_end(git: UserGit, *words: str) -> None:
+    """Run git; whoever interrupts this finds it gone, with the processes that it started."""
+    process = subprocess.Popen(
+        ["git", *_NO_HOOKS, *words],
+        cwd=git.folder,
+        env=git.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        Running(process, words, str(git.folder)).result()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def look_at_origin(directory: Path, root: Path) -> Origin:
@@ -74,7 +71,7 @@ def look_at_origin(directory: Path, root: Path) -> Origin:
             f"{root} is no git repository, and --worktree makes a git worktree. "
             "Make it one (git init, git add, git commit), or leave --worktree out."
         )
-    git = UserGit(root)
+    git = _git(root)
     commit = _asked(git, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if commit is None:
         raise WorkspaceRefused(
@@ -103,7 +100,7 @@ def check_branch(root: Path, name: str) -> None:
         raise WorkspaceRefused(
             f"{root} is no git repository: there is nothing to make a branch in. Leave --branch out."
         )
-    git = UserGit(root)
+    git = _git(root)
     # `@{-1}` would be taken for the branch before this one.
     if _asked(git, "check-ref-format", f"refs/heads/{name}") is None or name.startswith("-") or name == "HEAD":
         raise WorkspaceRefused(f"\"{name}\" can't be a branch's name. git says what can: git help check-ref-format")
@@ -119,12 +116,14 @@ def check_branch(root: Path, name: str) -> None:
 
 def make_worktree(origin: Origin, path: Path, branch: str | None) -> None:
     """Make the worktree at `path`, on a new branch where one is named. Raises `GitFailed`, and nothing is left then."""
-    git = UserGit(origin.top)
+    git = _git(origin.top)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if branch is not None:
         git.run("branch", "--no-track", branch, origin.commit)
     try:
-        git.run_or_end("worktree", "add", *(() if branch else ("--detach",)), "--", str(path), branch or origin.commit)
+        _run_or_end(
+            git, "worktree", "add", *(() if branch else ("--detach",)), "--", str(path), branch or origin.commit
+        )
     except BaseException:
         remove_worktree(origin.top, path, branch)
         raise
@@ -132,7 +131,7 @@ def make_worktree(origin: Origin, path: Path, branch: str | None) -> None:
 
 def remove_worktree(top: Path, path: Path, branch: str | None) -> None:
     """Remove a worktree with all that is in it, and the branch that was made for it. Safe to repeat."""
-    git = UserGit(top)
+    git = _git(top)
     remove_tree(os.fsencode(path))
     # Git's note of it. Twice --force: also of one that git has locked while it was being made.
     git.run("worktree", "remove", "--force", "--force", "--", str(path), accept=(0, 128))
@@ -168,7 +167,7 @@ def ignored_things(root: Path) -> list[str]:
     Empty where git can't say.
     """
     try:
-        found = split(UserGit(root).run("ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z"))
+        found = split(_git(root).run("ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z"))
     except WorkspaceProblem:
         return []
     return [shown(path).rstrip("/") for path in found]

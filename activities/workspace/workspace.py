@@ -7,7 +7,7 @@ disk, where another worker process finds it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -224,6 +224,11 @@ class Workspace:
                 self._state.save(self._place, lasting=True)
             self._guarding.disarm()
             self._refs.forget()
+
+    def forget(self, but: Collection[str] = ()) -> None:
+        """Let go of the snapshots of a workspace that was closed, those of the names in `but` excepted."""
+        with self._operation():
+            self._refs.remove_all(but)
 
     # Parts of operations
 

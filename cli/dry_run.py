@@ -1,0 +1,62 @@
+"""`start --dry-run`: what a loop would start with, measured; nothing is started, the folder is as before."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beatctl.cli import dry_run_report, problems
+from beatctl.cli.follow import noted_signals
+from beatctl.cli.measuring import TIMES, Interrupted, measure
+from beatctl.cli.output import out, out_json, say, visible
+from beatctl.cli.render import score
+from beatctl.cli.units import in_words
+from beatctl.cli.worktree import left_behind
+
+if TYPE_CHECKING:
+    from beatctl.activities.agents.spec import AgentSpec
+    from beatctl.activities.run_evaluator import EvaluatorResult
+    from beatctl.activities.workspace import Origin
+    from beatctl.cli.loops import Loops
+    from beatctl.cli.start_options import Chosen
+
+
+def dry_run(
+    loops: Loops,
+    chosen: Chosen,
+    agent: AgentSpec,
+    place: Path,
+    root: Path,
+    origin: Origin | None,
+    *,
+    allow_large: bool,
+    as_json: bool,
+) -> int:
+    """Measure, tell, and give the folder back. Returns the exit code: 3 where a loop could not begin."""
+    loops.check_home()
+    for line in left_behind(origin) if origin is not None else []:
+        say(line)
+    say(f"Measuring {place}, {max(TIMES, chosen.samples)} times; no agent runs.")
+    try:
+        with noted_signals() as signals:
+            measured = measure(
+                loops, chosen, agent, place, root, origin, allow_large=allow_large, signals=signals, tell=_tell
+            )
+    except Interrupted:
+        say("Interrupted: nothing runs any more, the folder is as before.")
+        return problems.DETACHED
+    if as_json:
+        out_json(dry_run_report.as_json(measured))
+    else:
+        where = f"{place}, in a worktree that was removed again" if origin is not None else f"{place}, as it was before"
+        for line in dry_run_report.lines(measured, where=where):
+            out(line)
+    return problems.ENVIRONMENT if measured.problem is not None else 0
+
+
+def _tell(name: str, result: EvaluatorResult) -> None:
+    what = name.replace("-", " ")
+    said = score(result.score) if result.score is not None else visible(result.words())
+    say(f"  {what:<12} {said}, {in_words(result.duration_s)}")
+    sys.stderr.flush()
