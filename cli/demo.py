@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from beatctl.cli.levels import without_settings
 from beatctl.cli.output import out, out_json, say
 from beatctl.cli.problems import CANCELLED, ENDED_WITHOUT, ENVIRONMENT, USAGE, Unavailable, Usage
 from beatctl.cli.render import change, score
@@ -130,6 +131,7 @@ def _start(words: list[str], project: Path) -> tuple[int, dict[str, Any] | None]
     process = subprocess.Popen(
         python_module("beatctl.cli.entry", "start", *words, "--json"),
         cwd=project,
+        env=without_settings(os.environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

@@ -35,6 +35,8 @@ _FLAGS = {
     "--eval-direction": "--direction",
     "--max-consecutive-failures": "--max-failures",
 }
+_ONCE = {"start": ("--until", "--eval", "--check", "--setup")}
+"""Of other flags the last one holds, as everywhere; of two commands that are both wanted that would drop one."""
 _NEEDLESS = {("cancel", "--cancel-tasks"): "cancel always ends what runs: --cancel-tasks is not needed."}
 
 _BY_COMMAND = 'An evaluator is a command: --until "npm test", or --eval "./score" with --minimize or --maximize.'
@@ -92,6 +94,7 @@ def flags(name: str, words: Sequence[str], known: Mapping[str, bool]) -> tuple[l
     """
     found: list[str] = []
     said: list[str] = []
+    seen: set[str] = set()
     hints = _FLAG_HINTS.get(name, {})
     left = list(words)
     while left:
@@ -106,6 +109,9 @@ def flags(name: str, words: Sequence[str], known: Mapping[str, bool]) -> tuple[l
             del left[: len(follows)]
             found += [word] if own == flag else [own, *([value] if equals else [])]
             found += follows
+            if own in _ONCE.get(name, ()) and own in seen:
+                raise Usage(f'{own} is there twice. Both, one after the other: {own} "first && second"', help_of=name)
+            seen.add(own)
         elif (name, flag) in _NEEDLESS:
             said.append(_NEEDLESS[name, flag])
         elif flag in hints:

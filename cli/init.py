@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from beatctl.cli.arguments import Json
-from beatctl.cli.levels import REPOSITORY_FILE, user_file
+from beatctl.cli.levels import LOOP_FILE, REPOSITORY_FILE, user_file
 from beatctl.cli.output import out_json, say
 from beatctl.cli.problems import Usage
 
@@ -23,7 +23,7 @@ _LOCKS = {"yarn.lock": "yarn test", "pnpm-lock.yaml": "pnpm test"}
 def init(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="loop.toml; or beatctl.toml, for all loops.", show_default=False)
-    ] = "loop.toml",
+    ] = LOOP_FILE,
     force: Annotated[bool, typer.Option("--force", help="Write a new one and keep the old one beside it.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -35,7 +35,7 @@ def init(
 
     path = Path(file).expanduser()
     where = {REPOSITORY_FILE: "in this repository"}.get(path.name)
-    if path.absolute() == user_file():
+    if path.absolute() == user_file(os.environ):
         where = "of yours on this machine"
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)

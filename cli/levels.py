@@ -23,6 +23,8 @@ from beatctl.cli.settings import (
 )
 from beatctl.cli.start_options import Typed
 
+LOOP_FILE = "loop.toml"
+"""What `init` writes; it is read only where `-f` names it."""
 REPOSITORY_FILE = "beatctl.toml"
 
 
@@ -33,13 +35,14 @@ class Place:
     path: Path
     shown: str
     level: str
+    must_be_there: bool = False
 
     def is_there(self) -> bool:
         return os.path.lexists(self.path)
 
     def read(self) -> Level:
         """What it says; nothing where there is no such file. Raises Usage."""
-        if not self.is_there():
+        if not self.is_there() and not self.must_be_there:
             return {}
         from beatctl.cli.loop_file import read
 
@@ -55,17 +58,30 @@ def loop_file(named: str | None) -> Level:
     return read(Path(named), named, "loop file")
 
 
-def user_file() -> Path:
-    """Where the user's own settings stand (`~/.config/beatctl/config.toml` on Linux)."""
+def user_file(environ: Mapping[str, str]) -> Path:
+    """Where the user's own settings stand: `$BEATCTL_CONFIG`, else `~/.config/beatctl/config.toml` on Linux.
+
+    /dev/null is a file without settings, as git has it.
+    """
+    named = environ.get("BEATCTL_CONFIG")
+    if named:
+        return Path(named).expanduser().absolute()
     import platformdirs
 
     return platformdirs.user_config_path("beatctl") / "config.toml"
 
 
-def standing(root: Path | None) -> list[Place]:
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which only flags, loop files and a beatctl.toml say anything."""
+    ours = {key.variable for key in KEYS.values()}
+    return {name: value for name, value in environ.items() if name not in ours} | {"BEATCTL_CONFIG": os.devnull}
+
+
+def standing(root: Path | None, environ: Mapping[str, str]) -> list[Place]:
     """The files that hold for every loop: in the workspace's root (None: there is none), and the user's own."""
-    user = user_file()
-    places = [Place(user, _shown(user), "user")]
+    user = user_file(environ)
+    named = bool(environ.get("BEATCTL_CONFIG"))
+    places = [Place(user, _shown(user), "user", named)] if str(user) != os.devnull else []
     if root is not None:
         path = root / REPOSITORY_FILE
         places.insert(0, Place(path, _shown(path), "repository"))
@@ -79,7 +95,7 @@ def merged(flags: Typed, file: Level, root: Path, environ: Mapping[str, str]) ->
             level_of_flags(flags),
             level_of_environment(environ),
             file,
-            *(place.read() for place in standing(root)),
+            *(place.read() for place in standing(root, environ)),
         ]
     )
 
@@ -95,7 +111,7 @@ def examine(root: Path | None, file: str | None, environ: Mapping[str, str]) -> 
             wrong.append(mistake.text)
             return {}
 
-    places = standing(root)
+    places = standing(root, environ)
     levels = [tried(lambda: level_of_environment(environ)), tried(lambda: loop_file(file))]
     levels += [tried(place.read) for place in places]
     held = merge(levels)
@@ -153,5 +169,5 @@ def _shown(path: Path) -> str:
         return f"./{path.relative_to(here)}"
     if here.is_relative_to(path.parent):
         return os.path.relpath(path, here)
-    home = Path.home()
+    home = os.path.expanduser("~")  # Path.home() raises where there is none
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

@@ -30,7 +30,7 @@ _ONLY_WITH = {
 RESERVED = frozenset(
     f"BEATCTL_{name}"
     for name in (
-        *("HOME", "TEMPORAL_CLI", "FAULT", "CONTINUE_AS_NEW_EVENTS", "TEST_AGENTS"),
+        *("HOME", "CONFIG", "TEMPORAL_CLI", "FAULT", "CONTINUE_AS_NEW_EVENTS", "TEST_AGENTS"),
         *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN"),
     )
 )

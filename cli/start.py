@@ -182,6 +182,8 @@ def start(
     root = checked_root(place)
     settings = levels.merged(flags, written, root, loops.environ)
     typed = typed_of(settings)
+    if file is None and not (typed.goal or typed.steps) and Path(levels.LOOP_FILE).is_file():
+        raise Usage(f"What is the goal? To take it from {levels.LOOP_FILE}: beatctl start -f {levels.LOOP_FILE}")
     chosen = choose(typed, file)
     for line in levels.told(settings, loops.environ):
         say(line)

@@ -88,6 +88,15 @@ def test_flags_that_are_not_there_get_a_hint(name: str, flag: str, way: str) -> 
     assert habits.flags(name, ["x", flag, "y"], known)[0] == ["x", flag, "y"], "beatctl's own flag comes first"
 
 
+def test_the_last_of_two_holds_but_for_commands_that_may_both_be_meant() -> None:
+    known = {"--until": True, "-n": True}
+    assert habits.flags("start", ["-n", "3", "-n", "5"], known)[0] == ["-n", "3", "-n", "5"]
+    for words in (["--until", "a", "x", "--until", "b"], ["--until=a", "--until=b"]):
+        with pytest.raises(Usage, match=r'is there twice.*: --until "first && second"'):
+            habits.flags("start", words, known)
+    assert habits.flags("start", ["--until", "--until"], known)[0] == ["--until", "--until"]
+
+
 def test_a_needless_flag_is_left_out_with_a_word() -> None:
     words, said = habits.flags("cancel", ["k3f9", "--cancel-tasks"], {"--json": False})
     assert words == ["k3f9"]

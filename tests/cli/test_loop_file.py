@@ -164,4 +164,22 @@ def test_a_wrong_file_starts_nothing(beatctl: Beatctl, place: Path) -> None:
         done = beatctl("start", "--file", "loop.toml", cwd=project, expect=2)
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
+    done = beatctl("start", cwd=project, expect=2)
+    assert done.stderr == "What is the goal? To take it from loop.toml: beatctl start -f loop.toml\n"
     assert not beatctl.home.exists()
+
+
+def test_the_users_own_file_is_the_one_that_is_named_or_none(beatctl: Beatctl, place: Path) -> None:
+    project = place / "project"
+    project.mkdir()
+    other = place / "other.toml"
+    other.write_text("nonsense = 1\n")
+    words = ("start", "x", "--until", "true", "-a", "./gone")
+    done = beatctl(*words, cwd=project, env={"BEATCTL_CONFIG": str(other)}, expect=2)
+    assert done.stderr.startswith("../other.toml:1: nonsense: no such key.")
+    done = beatctl(*words, cwd=project, env={"BEATCTL_CONFIG": str(place / "typo.toml")}, expect=2)
+    assert done.stderr.startswith("There is no file ../typo.toml.")
+    done = beatctl(*words, cwd=project, env={"BEATCTL_CONFIG": "/dev/null"}, expect=3)
+    assert "no such file" in done.stderr
+    (project / "beatctl.toml").symlink_to("/dev/null")
+    assert "beatctl.toml is no ordinary file." in beatctl(*words, cwd=project, expect=2).stderr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +166,21 @@ def test_variables_follow_one_rule_and_take_no_name_that_means_something_else() 
     assert level_of_environment({"BEATCTL_ALLOW_LARGE": "no"})["allow_large"].value is False
     with pytest.raises(Usage, match='BEATCTL_ALLOW_LARGE takes 1 or 0, not "maybe"'):
         level_of_environment({"BEATCTL_ALLOW_LARGE": "maybe"})
+
+
+def test_every_variable_in_the_code_is_known_as_something_else_than_a_setting() -> None:
+    source = Path(start.__code__.co_filename).parents[1]
+    texts = [
+        path.read_text() for layer in ("cli", "worker", "workflows", "activities") for path in files(source / layer)
+    ]
+    used = {name for text in texts for name in re.findall(r"(?<![A-Z_])BEATCTL_[A-Z_]+[A-Z]", text)}
+    settings = {key.variable for key in KEYS.values()}
+    assert used - settings - RESERVED == set()
+    assert {"BEATCTL_HOME", "BEATCTL_TRY", "BEATCTL_FAULT"} <= used
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
 
 
 def test_a_misspelt_variable_is_noticed_and_someone_elses_is_not() -> None:
