@@ -20,7 +20,7 @@ from beatctl.cli.problems import Problem, Usage
 if TYPE_CHECKING:
     from beatctl.activities.ledger import Row, Status
     from beatctl.activities.workspace.apply import Apply
-    from beatctl.activities.workspace.applying import Link, Plan, Step, Wanted
+    from beatctl.activities.workspace.applying import Conflict, Link, Plan, Step, Wanted
 
 
 def apply(
@@ -147,7 +147,7 @@ class Made:
         if made and self.branch:
             say(f"Your folder, your index and {self.on} are as before. See them: git log {self.on}..{self.branch}")
         elif made:
-            say(f"Your own edits are as before: git status. To take the commits back: git reset --keep {self.head[:9]}")
+            say(f"Your own edits are as before: git status. To take the commits back: git reset --soft {self.head[:9]}")
 
 
 def _named(numbers: Sequence[int]) -> str:
@@ -196,7 +196,7 @@ class _Job:
             with hold(self.loops.home, root, self.status.id, self.loops.is_live):
                 return self._run(Apply(self.loops.folder(self.status.id)), branch, commit=commit, dry_run=dry_run)
         except Conflict as conflict:
-            raise Problem(f"{conflict.text}\n{self._way_out(conflict.number)}") from conflict
+            raise Problem(f"{conflict.text}\n{self._way_out(conflict)}") from conflict
         except Refused as refused:
             raise Problem(refused.text) from refused
         except FolderInUse as used:
@@ -213,7 +213,7 @@ class _Job:
             raise Usage("HEAD is detached: commits there are easily lost. Use --branch NAME, or git switch first.")
         if not dry_run:
             job.check_identity()
-        before = {number: found for number, found in job.applied().items() if number in self.rows}
+        before = {number: found for number, found in sorted(job.applied().items()) if number in self.rows}
         todo = [rows for rows in self.chosen if rows[-1].iteration not in before]
         if not todo:
             where = ", ".join(f"#{rows[-1].iteration} {before[rows[-1].iteration][:9]}" for rows in self.chosen)
@@ -271,10 +271,20 @@ class _Job:
 
         return progress
 
-    def _way_out(self, number: int) -> str:
-        fine = [rows[-1].iteration for rows in self.kept if rows[-1].iteration < number]
-        hint = f" Or take what comes before it: --only {','.join(map(str, fine))}." if fine else ""
-        return (
-            "Where your own edits are in the way: beatctl undo brings back the folder as before the loop; "
-            f"commit them there, then apply again with --branch.{hint}"
-        )
+    def _way_out(self, conflict: Conflict) -> str:
+        """What to do about it."""
+        why = "\n".join(conflict.paths.values())
+        if conflict.LEFT_OUT in why:
+            return "Take those too, or leave this one out as well."
+        words = []
+        if conflict.OWN in why:
+            words.append(
+                f"Commit your own edits first: beatctl undo {self.status.id} brings back the folder as it was before "
+                "the loop; commit there, then apply with --branch."
+            )
+        elif conflict.STAGED in why:
+            words.append("Unstage that (git restore --staged), or put the commits on a branch: --branch NAME.")
+        before = [str(rows[-1].iteration) for rows in self.chosen if rows[-1].iteration < conflict.number]
+        if before and conflict.STAGED not in why:
+            words.append(f"Up to there it fits: --only {','.join(before)}")
+        return " ".join(words) or f"What it changed, to put in by hand: beatctl diff {self.status.id} {conflict.number}"

@@ -106,17 +106,18 @@ def _undone(loops: Loops, status: Status, root: Path) -> Undone:
 
 def _commits_that_stay(loops: Loops, status: Status, root: Path) -> str:
     """A word on what `apply --commit` has made: undo takes no commit back."""
-    from beatctl.activities.workspace.apply import applied
+    from beatctl.activities.workspace.apply import applied, is_head
 
     start = status.baseline.snapshot if status.baseline else None
-    commits = list(applied(root, status.id, [f"{start}^@"] if start else []).values())
+    commits = list(dict.fromkeys(applied(root, status.id, [f"{start}^@"] if start else []).values()))
     if not commits:
         return ""
-    count = f"{len(set(commits))} commit{'s' if len(set(commits)) > 1 else ''}"
-    return (
-        f"{count} of {status.id} stay in HEAD, so git status shows the difference. "
-        f"To take them back too: git revert {commits[-1][:9]}^..{commits[0][:9]}"
-    )
+    count = "1 commit" if len(commits) == 1 else f"{len(commits)} commits"
+    oldest, newest = commits[-1][:9], commits[0][:9]
+    words = f"{count} of {status.id} stay in HEAD ({oldest} to {newest}), so git status shows the difference. "
+    if is_head(root, commits[0]):
+        return words + f"To take them off the branch, your files as they are now: git reset {oldest}~1"
+    return words + f"Once that is committed or stashed, git revert {oldest}~1..{newest} takes them back."
 
 
 def _workspace(loops: Loops, status: Status) -> Workspace:

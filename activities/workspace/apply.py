@@ -140,3 +140,8 @@ def applied(root: Path, loop: str, start: Sequence[str]) -> dict[int, str]:
         commit, _, numbers = line.partition(" ")
         found |= {int(number): commit for number in numbers.split(",") if number.isdigit()}
     return found
+
+
+def is_head(root: Path, commit: str) -> bool:
+    """Whether a commit is the one that is checked out."""
+    return in_work_tree(root).line("rev-parse", "HEAD") == commit

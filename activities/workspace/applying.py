@@ -64,6 +64,11 @@ class Plan:
 class Conflict(WorkspaceProblem):
     """An experiment's changes do not fit onto HEAD. Nothing was written."""
 
+    LEFT_OUT = "which is left out"
+    SINCE = "changed in commits since the loop began"
+    OWN = "your own uncommitted edits are in the same place"
+    STAGED = "what you have staged is in the same place"
+
     def __init__(self, number: int, paths: Mapping[str, str]) -> None:
         lines = "".join(f"\n  {path}: {why}" for path, why in paths.items())
         super().__init__(f"What #{number} changed does not fit onto HEAD; nothing was written.{lines}")
@@ -180,11 +185,11 @@ class Planner:
         told = {}
         for path in paths:
             if path in others:
-                why = "rests on " + ", ".join(f"#{number}" for number in others[path]) + ", which is left out"
+                why = "rests on " + ", ".join(f"#{number}" for number in others[path]) + f", {Conflict.LEFT_OUT}"
             elif path in moved:
-                why = "changed in commits since the loop began"
+                why = Conflict.SINCE
             else:
-                why = "your own uncommitted edits are in the same place"
+                why = Conflict.OWN
             told[shown(path)] = why
         return Conflict(link.number, told)
 

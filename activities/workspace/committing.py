@@ -96,7 +96,7 @@ class Committer:
             remove_tree(os.fsencode(admin))
         if branch is not None:
             with contextlib.suppress(WorkspaceProblem):
-                git.run("branch", "-q", "-D", branch)
+                git.run("update-ref", "-d", f"refs/heads/{branch}")  # `git branch -D` would leave a packed-refs
         self._note.unlink(missing_ok=True)
 
     def _one(self, tip: str, planned: str, step: Step) -> str:

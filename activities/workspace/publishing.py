@@ -75,7 +75,7 @@ class Publisher:
             self._scratch.unlink(missing_ok=True)
         after, conflicts = merge_trees(self._git, self._private, head_tree, before, tree)
         if conflicts:
-            raise Conflict(number, {shown(path): "what you have staged is in the same place" for path in conflicts})
+            raise Conflict(number, {shown(path): Conflict.STAGED for path in conflicts})
         return before, after
 
     def _as_planned(self, plan: Plan, tree: str) -> list[bytes]:

@@ -98,7 +98,7 @@ class Ended:
         return list(json.loads(self("show", self.id, "--json").stdout))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def first_ended(shared_beatctl: Beatctl) -> Iterator[Ended]:
     """The loop itself, run once."""
     folder = Path(tempfile.mkdtemp(prefix="bt-")).resolve()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.apply.conftest import HOOK, KEPT, Ended
 from tests.workspace import fingerprint
+
+pytestmark = pytest.mark.xdist_group("apply")
 
 
 def untouched(ended: Ended) -> dict[str, str]:
