@@ -134,7 +134,7 @@ def _best(seen: Seen, columns: int) -> Text:
         passed = Text(f"passed in #{best.iteration}", "green") if best is not None else Text("not passed yet")
         if best is None and status.state == "finished":
             passed = Text("not passed")
-        return fields("tries", [passed, counts or "none yet"], columns)
+        return fields("tries", [passed, counts], columns)
     target = status.limits.get("target")
     parts: list[Text | str] = []
     if best is None:
@@ -156,7 +156,8 @@ def _best(seen: Seen, columns: int) -> Text:
 def _iterations(seen: Seen, columns: int) -> Text:
     status = seen.status
     limits = status.limits
-    number = max(status.iteration, seen.running.iteration if seen.running is not None else 0)
+    child = seen.running or seen.ran
+    number = max(status.iteration, child.iteration if child is not None else 0)
     most = limits.get("max_iterations")
     allowed = limits.get("max_failures")
     failures = Text(f"failures {status.failures}{f'/{allowed}' if allowed else ''}", "red" if status.failures else "")
@@ -212,7 +213,10 @@ def _child(seen: Seen, child: Running, now: float, columns: int) -> Text:
 
 def _between(seen: Seen, now: float) -> str:
     """Nothing runs: the cooldown, or the moments between two runs."""
-    status = seen.status
+    status, ran = seen.status, seen.ran
+    if ran is not None and (ran.iteration > status.iteration or not seen.latest):
+        what = f"#{ran.iteration}" if ran.iteration else "the baseline"
+        return f"taking a snapshot of {what}" if ran.is_agent else f"judging {what}"
     if not seen.latest:
         return "taking the folder as it is: the baseline"
     cooldown = float(status.limits.get("cooldown_s") or 0)
@@ -230,12 +234,13 @@ def _between(seen: Seen, now: float) -> str:
 
 
 def _in_use(seen: Seen) -> str:
-    if seen.here:
+    status = seen.status
+    if seen.here and not status.origin:
         return "This folder is in use until the loop ends (--worktree avoids that)"
-    root = plain(seen.status.worktree or seen.status.directory)
+    root = plain(status.worktree or status.directory)
     home = os.path.expanduser("~")
     shown = f"~{root.removeprefix(home)}" if root.startswith(f"{home}/") else root
-    return f"In use until the loop ends: {shown}"
+    return f"Works in its own worktree: {shown}" if status.origin else f"In use until the loop ends: {shown}"
 
 
 def experiments(seen: Seen, most: int, columns: int) -> list[Text]:

@@ -76,10 +76,8 @@ class Typing:
 
     def _write(self, typed: str) -> Asked | None:
         assert self.note is not None
-        if typed in ("\r", "\n"):
-            text, self.note = self.note.strip(), None
-            return Asked("note", text) if text else None
-        for character in typed:
+        ends = typed.endswith(("\r", "\n"))
+        for character in typed[:-1] if ends else typed:
             if character == _ESCAPE:
                 self.note = None
                 return None
@@ -87,6 +85,9 @@ class Typing:
                 self.note = self.note[:-1]
             elif character == _CLEAR:
                 self.note = ""
-            elif len(self.note) < _LONGEST_NOTE:  # a pasted text's line ends are not the note's end
+            elif len(self.note) < _LONGEST_NOTE:  # only the last line end is the note's
                 self.note += " " if character in "\r\n\t" else character if character.isprintable() else ""
-        return None
+        if not ends:
+            return None
+        text, self.note = self.note.strip(), None
+        return Asked("note", text) if text else None

@@ -32,6 +32,10 @@ class Running:
     """Of its latest try."""
 
     @property
+    def over(self) -> bool:
+        return (self.folder / "result.json").exists()
+
+    @property
     def is_agent(self) -> bool:
         return self.name.startswith("agent")
 
@@ -54,6 +58,8 @@ class Seen:
     scores: Mapping[int, float | None] | None = None
     """By iteration: what the latest rows are compared with."""
     running: Running | None = None
+    ran: Running | None = None
+    """What ran last, where nothing runs now."""
     words: str = ""
     """What the running child says."""
     steps: Sequence[str] = ()
@@ -65,6 +71,12 @@ class Seen:
 
 def running(now: Path) -> Running | None:
     """What runs, from the note in the loop's folder; None between two runs."""
+    child = noted(now)
+    return child if child is not None and not child.over else None
+
+
+def noted(now: Path) -> Running | None:
+    """What runs or ran last."""
     from beatctl.activities.doing import told
 
     doing = told(now)
@@ -73,8 +85,6 @@ def running(now: Path) -> Running | None:
     run = Path(doing.folder)
     tries = [int(path.name[4:]) for path in run.glob("try-*") if path.name[4:].isdigit()]
     folder = run / f"try-{max(tries, default=1)}"
-    if (folder / "result.json").exists():
-        return None
     return Running(doing.iteration, run.name, doing.what, doing.since, folder)
 
 
@@ -133,15 +143,17 @@ class Watched:
         """Raises Usage when the loop is gone."""
         status = self._loops.status(self._loop)
         self._read_rows()
-        child = running(self._loops.folder(self._loop).now) if status.state != "finished" else None
+        child = noted(self._loops.folder(self._loop).now) if status.state != "finished" else None
+        over = child is not None and child.over
         root = Path(status.worktree or status.directory)
         return Seen(
             status=status,
             bests=self._bests,
             latest=self._latest,
             scores=self._scores,
-            running=child,
-            words=self._words.of(child),
+            running=None if over else child,
+            ran=child if over else None,
+            words=self._words.of(None if over else child),
             steps=self._steps,
             samples=self._samples,
             here=root == self._here or root in self._here.parents,

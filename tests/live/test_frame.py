@@ -116,8 +116,8 @@ def test_the_view_is_as_drawn() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_line_is_wider_and_no_frame_is_higher_than_the_terminal(kind: str) -> None:
-    for columns in (1, 2, 3, 5, 9, 16, 20, 33, 47, 60, 79, 80, 81, 100, 160, 300):
-        for height in (1, 2, 3, 5, 8, 11, 24, 50):
+    for columns in (1, 2, 9, 20, 47, 79, 80, 100, 160):
+        for height in (1, 2, 3, 8, 11, 24, 50):
             for question in ("", "Cancel k3f9 now? " * 9):
                 look = Look(columns, height, keys=["p pause", "x cancel"], question=question, notices=[WIDE * 5])
                 lines = frame(KINDS[kind], look, NOW)
@@ -150,6 +150,7 @@ def test_what_matters_least_goes_first_when_the_terminal_is_low() -> None:
 def test_a_retry_loop_is_told_without_scores() -> None:
     lines = shown(retry())
     assert lines[1] == " tries not passed yet    2 fail, 1 crash"
+    assert shown(retry(counts={}))[1] == " tries not passed yet"
     assert lines[2] == " iter  3/700    2h 48m left    failures 1/3"
     assert lines[4].split() == ["#3", "crash", "exit", "code", "1"]
     assert not any("▁" in line or " - " in line for line in lines)
@@ -186,6 +187,11 @@ def test_why_nothing_runs_is_told() -> None:
     cooling = status(limits={**Limits().model_dump(), "cooldown_s": 35.0})
     assert shown(seen(status=cooling, running=None))[4] == " now   cooling down, 26s left"
     assert shown(seen(running=None))[4] == " now   getting #213 ready"
+    ran = Running(213, "agent", "claude", NOW - 161, Path("/none"))
+    for name, words in (("agent", "taking a snapshot of #213"), ("evaluator", "judging #213")):
+        between = shown(seen(running=None, ran=replace(ran, name=name)))
+        assert between[3].startswith(" iter  213/700")
+        assert between[4] == f" now   {words}"
     assert shown(KINDS["nothing yet"])[1:3] == [" best  no score yet", " iter  0/700    2h 48m left    failures 0/3"]
     assert "the baseline" in shown(KINDS["nothing yet"])[3]
 
@@ -201,6 +207,8 @@ def test_limits_that_hold_are_shown() -> None:
 def test_the_persons_own_folder_is_this_folder() -> None:
     assert any("This folder is in use until the loop ends" in line for line in shown(seen()))
     assert any("In use until the loop ends: /work/project" in line for line in shown(seen(here=False)))
+    apart = seen(status=status(origin="/work", worktree="/work-k3f9"))
+    assert any("Works in its own worktree: /work-k3f9" in line for line in shown(apart))
     assert not any("in use" in line.lower() for line in shown(KINDS["finished"]))
 
 
@@ -274,6 +282,7 @@ def test_a_note_is_typed_mended_and_sent() -> None:
 
     assert typed("n", "try lazx", "\x7f", "y", "\n") == (Asked("note", "try lazy"), "")
     assert typed("n", "a\nb\tc", "\r")[0] == Asked("note", "a b c")
+    assert typed("n", "try lazy\n")[0] == Asked("note", "try lazy")
     assert typed("n", "pqsx", "\x1b") == (None, "")
     assert typed("n", "pqsx", "\x15", "\n") == (None, "")
     assert "note: try_" in typed("n", "try")[1]
