@@ -15,7 +15,7 @@ from beatctl.cli import render
 from beatctl.cli.cells import cut
 from beatctl.cli.output import visible
 from beatctl.cli.report import sentences
-from beatctl.cli.report.diffs import Diffs, readable
+from beatctl.cli.report.diffs import Diffs
 from beatctl.cli.report.model import Report, Spent, percent, to_beat
 from beatctl.cli.report.picture import drawn
 from beatctl.cli.units import in_words
@@ -25,6 +25,7 @@ PAGE_STARTS_WITH = '<!doctype html>\n<html lang="en" data-made-by="beatctl">'
 _TEMPLATES = Path(__file__).with_name("page")
 _WORDS_BYTES = 500_000
 """For all summaries together; each has at least 80 characters."""
+_MOST_KEPT = 30
 _ORDER = ("pass", "keep", "fail", "discard", "inconclusive", "crash", "timeout", "tampered")
 
 
@@ -52,9 +53,11 @@ def page(report: Report, rows: Sequence[Row], diffs: Diffs) -> str:
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     environment.filters.update(duration=in_words, score=render.score, signed=sentences.signed, words=visible)
-    environment.filters.update(money=sentences.money, text=readable)
+    environment.filters.update(money=sentences.money)
     known = {row.iteration: row for row in rows}
     most = max(80, min(1000, _WORDS_BYTES // max(1, len(rows))))
+    by_share = sorted(report.kept, key=lambda entry: -abs(entry.share_percent or 0.0))
+    foremost = {entry.iteration for entry in by_share[:_MOST_KEPT]}
     kept = [
         (entry, sentences.pair_of(entry.before, entry.after), diffs.shown.get(entry.iteration)) for entry in report.kept
     ]
@@ -69,7 +72,10 @@ def page(report: Report, rows: Sequence[Row], diffs: Diffs) -> str:
         facts=_facts(report),
         picture=drawn(report, rows),
         verdicts=[(verdict, report.counts[verdict]) for verdict in _ORDER if report.counts.get(verdict)],
-        kept=kept,
+        kept=[entry for entry in kept if entry[0].iteration in foremost],
+        kept_more=[entry for entry in kept if entry[0].iteration not in foremost],
+        largest_share=max((entry.share_percent or 0.0 for entry in report.kept), default=0.0) or 1.0,
+        figures=_figures(report),
         phases=_phases(report),
         agents=_spent(report.by_agent),
         steps=[(sentences.step_name(report, step), step) for step in report.by_step],
@@ -83,7 +89,7 @@ def page(report: Report, rows: Sequence[Row], diffs: Diffs) -> str:
             "diffs": {number: list(diff) for number, diff in diffs.shown.items() if number not in on_page},
             "kept": {number: list(diff)[1:] for number, diff in diffs.shown.items() if number in on_page},
             "more": {row.iteration: more for row in rows if (more := _more(row, most))},
-            "problem": diffs.problem,
+            "problem": visible(diffs.problem),
         },
     )
 
@@ -95,6 +101,13 @@ def _pair(report: Report) -> tuple[str, str] | None:
     return sentences.pair_of(first.score, last.score)
 
 
+def _figures(report: Report) -> list[str]:
+    what = "try" if report.strategy == "retry" else "experiment"
+    many = "tries" if report.strategy == "retry" else "experiments"
+    count = f"{report.iterations:,} {what if report.iterations == 1 else many}"
+    return [text for text in (count, in_words(report.elapsed_s), sentences.total_spent(report)) if text]
+
+
 def _facts(report: Report) -> list[tuple[str, str, bool]]:
     """What the loop was: name, text, whether that is code."""
     runs = ", ".join([report.agent, *report.models])
@@ -104,8 +117,6 @@ def _facts(report: Report) -> list[tuple[str, str, bool]]:
         ("Better is", goes, False),
         ("Check", report.check or "", True),
         ("Agent", runs, False),
-        ("Took", in_words(report.elapsed_s), False),
-        ("Spent", sentences.total_spent(report), False),
         ("Started", _day(report.started_at), False),
         ("Folder", report.directory, True),
         ("Limits", render.limits_line(report.limits, strategy=report.strategy) if report.limits else "", False),

@@ -53,16 +53,16 @@ class Picture(NamedTuple):
 def drawn(report: Report, rows: Sequence[Row]) -> Picture:
     """The picture. An optimize loop's points are scores; a retry loop's are how long each try took."""
     values = _values(report, rows)
+    seconds = report.strategy == "retry"
     stairs = [stair.score for stair in report.stairs]
     scored = [value for value in values.values() if value is not None]
-    axis = axis_for(stairs, scored)
+    axis = axis_for([0.0] if seconds and scored else stairs, scored)
     last = max((row.iteration for row in rows), default=0)
     lane = any(value is None for value in values.values()) or axis is None
     floor = _FLOOR if lane else 100.0
     points = [_point(row, values[row.iteration], axis, last, floor) for row in rows if row.iteration in values]
     chosen = thinned(points)
     labels = [] if axis is None else ticks(axis)
-    seconds = report.strategy == "retry"
     named = [
         Tick(_y(place, floor), in_words(float(text.replace(",", ""))) if seconds else text) for place, text in labels
     ]

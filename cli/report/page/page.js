@@ -7,7 +7,8 @@
   const body = ledger.tBodies[0];
   const rows = [...body.rows];
   const rowOf = new Map(rows.map((row) => [Number(row.id), row]));
-  const text = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+  const texts = new Map();
+  const textOf = (row) => texts.get(row) || texts.set(row, row.textContent.toLowerCase()).get(row);
   const plot = byId("plot");
   const points = plot ? [...plot.querySelectorAll("use[data-n]")] : [];
   points.sort((a, b) => a.dataset.n - b.dataset.n);
@@ -39,6 +40,15 @@
     return pre;
   }
 
+  function changesOnly(source) {
+    let inHunk = false;
+    return source.split("\n").filter((line) => {
+      if (line.startsWith("diff --git")) { inHunk = false; return true; }
+      if (line.startsWith("@@")) { inHunk = true; return true; }
+      return inHunk ? line[0] === "+" || line[0] === "-" : line.startsWith("Binary files");
+    }).join("\n");
+  }
+
   function diffOf(number) {
     const kept = byId("d" + number);
     if (kept) return [kept.dataset.source || kept.textContent, ...data.kept[number]];
@@ -50,8 +60,7 @@
     if (!found) return [];
     const [source, size, cut] = found;
     const parts = [];
-    const interesting = most < 1000 ? source.replace(/^(index|new file|old mode|new mode|similarity|--- |\+\+\+ ).*\n/gm, "") : source;
-    if (source) parts.push(coloured(made("pre"), interesting, most));
+    if (source) parts.push(coloured(made("pre"), most < 1000 ? changesOnly(source) : source, most));
     if (cut && most >= 1000) {
       const note = made("p", "note", (source ? "Cut here, of " : "") + size.toLocaleString("en") + " bytes. Whole: ");
       note.append(made("code", "", "beatctl diff " + data.id + " " + number));
@@ -76,7 +85,9 @@
     const row = rowOf.get(number);
     const [, verdict, score, change, took, cost, words] = [...row.cells].map((cell) => cell.textContent.trim());
     const head = made("div", "head");
-    head.append(row.cells[1].querySelector("svg").cloneNode(true), made("span", "", "#" + number + " " + verdict));
+    const mark = document.querySelector(".chip[data-v=" + verdict + "] svg");
+    if (mark) head.append(mark.cloneNode(true));
+    head.append(made("span", "", "#" + number + " " + verdict));
     if (score) head.append(made("span", "", score));
     if (change) head.append(made("span", "dim", change));
     head.append(made("span", "dim", [took, cost].filter(Boolean).join(", ")));
@@ -108,7 +119,7 @@
     let shown = 0;
     closeRows();
     for (const row of rows) {
-      row.hidden = off.has(row.dataset.v) || !wanted.every((word) => text.get(row).includes(word));
+      row.hidden = off.has(row.dataset.v) || !wanted.every((word) => textOf(row).includes(word));
       if (!row.hidden) shown += 1;
     }
     for (const point of points) point.classList.toggle("off", rowOf.get(Number(point.dataset.n)).hidden);
@@ -195,7 +206,7 @@
       tip.replaceChildren(...described(Number(point.dataset.n), 12));
       tip.hidden = false;
     }
-    const left = Math.min(Math.max(8, box.left + 16), innerWidth - tip.offsetWidth - 8);
+    const left = Math.min(Math.max(8, box.left + 16), document.documentElement.clientWidth - tip.offsetWidth - 8);
     const above = box.top - tip.offsetHeight - 12;
     const below = box.bottom + 12;
     tip.style.left = left + "px";
