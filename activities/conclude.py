@@ -55,7 +55,7 @@ def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str 
             if given.label is not None:
                 row = row.model_copy(update={"snapshot": workspace.label(given.label, _trailers(row))})
                 status = status.model_copy(
-                    update={"baseline": _relabelled(status.baseline, row), "best": _relabelled(status.best, row)}
+                    update={key: _relabelled(getattr(status, key), row) for key in ("baseline", "best", "base")}
                 )
         ledger.write(status, row)
         return row.snapshot
@@ -109,7 +109,7 @@ def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
 def _captured_once(workspace: Workspace, loop: LoopFolder, name: str) -> str:
     """The snapshot of what an interrupted child left. Asked again after the tree was put back, it must not be taken
     anew: it would be empty, under the same name."""
-    note = loop.root / "interrupted.json"
+    note = loop.interrupted
     with contextlib.suppress(FileNotFoundError, ValueError):
         return str(json.loads(note.read_text(encoding="utf-8"))["snapshot"])
     captured = workspace.capture(name, f"beatctl: {loop.id} interrupted")

@@ -43,6 +43,11 @@ class LoopFolder:
         return self.root / "task.json"
 
     @property
+    def interrupted(self) -> Path:
+        """Where the snapshot of what an interrupted child left is noted, while the loop is being ended."""
+        return self.root / "interrupted.json"
+
+    @property
     def notes(self) -> Path:
         """The user's notes to the agent, as JSON: texts, oldest first."""
         return self.root / "notes.json"

@@ -11,6 +11,7 @@ from beatctl.activities import (
     conclude,
     missing_files,
     notes,
+    reopen_workspace,
     run_agent,
     run_evaluator,
     run_setup,
@@ -23,6 +24,7 @@ from beatctl.activities.ledger import Ledger, Status
 from beatctl.activities.missing_files import MissingInput
 from beatctl.activities.notes import NotesInput
 from beatctl.activities.processes import Spawner
+from beatctl.activities.reopen_workspace import Reopened, ReopenInput
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
 from beatctl.activities.snapshot_workspace import EditsInput, Opened, OpenInput, RestoreInput, Snapshot, SnapshotInput
@@ -42,6 +44,7 @@ class Activities:
             self.run_evaluator,
             self.run_setup,
             self.open_workspace,
+            self.reopen_workspace,
             self.snapshot_workspace,
             self.restore_workspace,
             self.find_edits,
@@ -70,6 +73,10 @@ class Activities:
     @activity.defn
     async def open_workspace(self, given: OpenInput) -> Opened:
         return await in_thread_to_its_end(lambda: snapshot_workspace.open_workspace(self._home, given))
+
+    @activity.defn
+    async def reopen_workspace(self, given: ReopenInput) -> Reopened:
+        return await in_thread_to_its_end(lambda: reopen_workspace.reopen_workspace(self._home, given))
 
     @activity.defn(no_thread_cancel_exception=True)
     def snapshot_workspace(self, given: SnapshotInput) -> Snapshot:

@@ -129,6 +129,12 @@ class Status(BaseModel):
     """That worktree's branch; for a loop in the user's folder the one `apply` makes."""
     connection: str = "embedded"
     """`embedded`, or `address/namespace` of a shared Temporal server."""
+    base: Mark | None = None
+    """What the folder holds between iterations: where the next one starts."""
+    edit_rows: int = 0
+    """Rows that hold the user's own edits; they don't count as iterations."""
+    idle_s: float = 0.0
+    """Between an end and going on, in all: no part of `elapsed_s`."""
     notes: list[Note] = []
     """What the user told the agent, oldest first: every prompt carries them."""
     warnings: list[str] = []
@@ -182,6 +188,15 @@ class Ledger:
             done = db.execute(
                 "insert into loops values (?, ?, ?, ?, ?) on conflict do nothing",
                 (status.id, started, status.version, status.model_dump_json(), spec),
+            )
+            return done.rowcount == 1
+
+    def reopen(self, status: Status, ended: int) -> bool:
+        """Record that a loop which ended with the version `ended` goes on. False where it is another by now."""
+        with self._transaction() as db:
+            done = db.execute(
+                "update loops set version = ?, status = ? where loop = ? and version = ?",
+                (status.version, status.model_dump_json(), status.id, ended),
             )
             return done.rowcount == 1
 

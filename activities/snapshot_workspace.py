@@ -90,7 +90,7 @@ def open_workspace(home: Home, given: OpenInput) -> Opened:
     with told_as_problem():
         loop.task.write_text(given.task.model_dump_json(), encoding="utf-8")
         workspace = Workspace.open(loop, Path(given.worktree), allow_large=given.allow_large)
-        return Opened(baseline=workspace.baseline, warnings=_told(workspace.warnings))
+        return Opened(baseline=workspace.baseline, warnings=told(workspace.warnings))
 
 
 def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
@@ -98,10 +98,10 @@ def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
     with told_as_problem():
         workspace = Workspace.load(home.loop(given.loop))
         capture = workspace.capture(given.name, given.message, child_ran=given.child_ran)
-        return Snapshot(snapshot=capture.snapshot, changed=capture.changed, repaired=_told(capture.repaired))
+        return Snapshot(snapshot=capture.snapshot, changed=capture.changed, repaired=told(capture.repaired))
 
 
-def _told(repaired: list[str]) -> list[str]:
+def told(repaired: list[str]) -> list[str]:
     """What was put back, as much of it as belongs in a history: an agent can make ten thousand tags."""
     words = [clean(word)[:400] for word in repaired[:_MOST_REPAIRED]]
     others = len(repaired) - len(words)

@@ -1,4 +1,4 @@
-"""Acting on a loop that runs: pause, resume, stop, note, cancel."""
+"""Acting on a loop that runs: pause, stop, note, cancel."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ def pause(loop: Loop = None, as_json: Json = False) -> int:
     )
 
 
-def resume(loop: Loop = None, as_json: Json = False) -> int:
-    """Go on with a paused loop, or end a wait."""
-    return _signal(
-        loop,
+def go_on_from_pause(loops: Loops, status: Status, as_json: bool) -> int:
+    """`resume` on a loop that is paused, waits, or is about to pause."""
+    return _signal_to(
+        loops,
+        status,
         "resume",
         as_json,
         done=lambda status: status.state == "running" and status.asked != "pause",
@@ -65,6 +66,19 @@ def _signal(
 ) -> int:
     loops = Loops()
     status = unfinished(loops.find(word), signal)
+    return _signal_to(loops, status, signal, as_json, done=done, asked=asked, at_once=at_once)
+
+
+def _signal_to(
+    loops: Loops,
+    status: Status,
+    signal: str,
+    as_json: bool,
+    *,
+    done: Callable[[Status], bool],
+    asked: str,
+    at_once: str,
+) -> int:
     ask(loops, status, signal)
     shown = until(loops, status.id, lambda now: done(now) or now.state == "finished")
     if not done(shown) and shown.state != "finished" and signal != "resume":

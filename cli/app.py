@@ -37,7 +37,7 @@ COMMANDS = {
     "report": Entry("report.command:report", "Tell what a loop came to.", "beatctl report --html k3f9.html"),
     "apply": Entry("apply:apply", "Turn what a loop kept into commits.", "beatctl apply k3f9 --branch smaller-bundle"),
     "pause": Entry("act:pause", "Pause a loop after this iteration.", "beatctl pause k3f9"),
-    "resume": Entry("act:resume", "Go on with a paused loop, or end a wait.", "beatctl resume k3f9"),
+    "resume": Entry("resume:resume", "Go on with a loop that is paused or has ended.", "beatctl resume k3f9 -n +300"),
     "stop": Entry("act:stop", "End a loop after this iteration.", "beatctl stop k3f9"),
     "cancel": Entry("act:cancel", "End a loop now.", "beatctl cancel k3f9"),
     "set": Entry(

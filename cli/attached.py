@@ -15,8 +15,10 @@ from beatctl.cli.output import colour, say
 from beatctl.cli.view import print_status_json
 
 
-def attach(loops: Loops, loop: str, *, ends_with_us: bool, started_service: bool, as_json: bool) -> int:
-    """Follow a loop to its end; returns the exit code.
+def attach(
+    loops: Loops, loop: str, *, ends_with_us: bool, started_service: bool, as_json: bool, after: int = -1
+) -> int:
+    """Follow a loop to its end, telling of each row but those up to number `after`; returns the exit code.
 
     `ends_with_us`: leaving cancels the loop (CI, --foreground) and, where this command `started_service`, ends server
     and worker too. Otherwise leaving only detaches.
@@ -30,7 +32,7 @@ def attach(loops: Loops, loop: str, *, ends_with_us: bool, started_service: bool
                 say(paused_words(left.status))
         else:
             nobody_there = ends_with_us or not sys.stderr.isatty()
-            left = follow(loops, loop, signals, leave_when_paused=nobody_there)
+            left = follow(loops, loop, signals, leave_when_paused=nobody_there, after=after)
         if left.how == "signal" and ends_with_us:
             say(f"Cancelling {loop} …")
             status = cancel_loop(loops, left.status)

@@ -80,9 +80,9 @@ def interrupting_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def follow(loops: Loops, loop: str, signals: Signals, *, leave_when_paused: bool) -> Left:
-    """Print what happens until there is nothing more to wait for here."""
-    teller = _Teller(loops, loop)
+def follow(loops: Loops, loop: str, signals: Signals, *, leave_when_paused: bool, after: int = -1) -> Left:
+    """Print what happens after row `after` until there is nothing more to wait for here."""
+    teller = _Teller(loops, loop, after)
     watch = Watch(loops)
     while True:
         status = loops.status(loop)
@@ -100,10 +100,10 @@ def follow(loops: Loops, loop: str, signals: Signals, *, leave_when_paused: bool
 class _Teller:
     """Says each row and each change of state once."""
 
-    def __init__(self, loops: Loops, loop: str) -> None:
+    def __init__(self, loops: Loops, loop: str, after: int) -> None:
         self._loops = loops
         self._loop = loop
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, Row] = {row.iteration: row for row in loops.rows(loop) if row.iteration <= after}
         self._version = -1
         self._state = ""
         self._warned = False

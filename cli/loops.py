@@ -95,7 +95,7 @@ def as_of_now(status: Status) -> Status:
     if status.state == "finished" or not status.started_at:
         return status
     started = datetime.fromisoformat(status.started_at).timestamp()
-    return status.model_copy(update={"elapsed_s": round(max(0.0, time.time() - started), 3)})
+    return status.model_copy(update={"elapsed_s": round(max(0.0, time.time() - started - status.idle_s), 3)})
 
 
 def find(loops: Sequence[Status], word: str | None, directory: Path) -> Status:

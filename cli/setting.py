@@ -10,7 +10,7 @@ from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, say
 from beatctl.cli.problems import Unavailable, Usage
-from beatctl.cli.start_options import TypedLimits, changed_limits, unbounded_warning
+from beatctl.cli.start_options import TypedLimits, asks_for_more, changed_limits, unbounded_warning
 from beatctl.cli.view import print_status_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def set_(
     )
     if not typed.given():
         raise Usage("Which limit? For example: beatctl set --max-iterations 300", help_of="set")
-    checked(typed, "set", 1)
+    checked(typed, "set")
     loops = Loops()
     status = unfinished(loops.find(loop), "set")
     shown = change_limits(loops, status, typed, "set")
@@ -58,14 +58,17 @@ def set_(
 
 def change_limits(loops: Loops, status: Status, typed: TypedLimits, command: str) -> Status:
     """Change the limits of a loop that has not ended. Returns its status with those now in force. Raises Usage."""
-    limits = checked(typed, command, status.limits.get("max_iterations") or 0, status)
+    allowed = status.limits.get("max_iterations") or 0
+    limits = checked(typed, command, allowed, status)
+    if asks_for_more(typed) and not allowed:
+        raise Usage(f"-n {typed.max_iterations}: loop {status.id} has no limit on iterations to add to.")
     in_force = _update(loops, status, limits)
     shown = until(loops, status.id, lambda now: now.limits == in_force or now.state == "finished")
     return shown.model_copy(update={"limits": in_force})
 
 
-def checked(typed: TypedLimits, command: str, iterations: int, status: Status | None = None) -> dict[str, Any]:
-    """What was typed, as fields of Limits; `-n +N` adds to `iterations`. Raises Usage."""
+def checked(typed: TypedLimits, command: str, iterations: int = 0, status: Status | None = None) -> dict[str, Any]:
+    """What was typed (for this loop), as fields of Limits; `-n +N` adds to `iterations`. Raises Usage."""
     try:
         limits = changed_limits(typed, iterations=iterations)
     except units.BadValue as wrong:

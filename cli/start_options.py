@@ -281,10 +281,8 @@ def changed_limits(
     """Only the limits that were typed, as fields of Limits. `named` is how messages name one; `-n +N` adds to
     `iterations`. Raises BadValue."""
     limits: dict[str, Any] = {}
-    if iterations is not None and (typed.max_iterations or "").strip().startswith("+"):
+    if iterations is not None and asks_for_more(typed):
         more = units.whole((typed.max_iterations or "").strip()[1:], "--max-iterations +N", least=1)
-        if not iterations:
-            raise units.BadValue(f"--max-iterations +{more}: the loop has no limit on iterations to add to.")
         typed = replace(typed, max_iterations=str(iterations + more))
     for name in ("max_iterations", "max_failures", "max_unchanged", "plateau"):
         text = getattr(typed, name)
@@ -303,6 +301,11 @@ def changed_limits(
         is_none = typed.target.strip().lower() == "none"
         limits["target"] = None if is_none else units.number(typed.target, named("target"))
     return limits
+
+
+def asks_for_more(typed: TypedLimits) -> bool:
+    """Whether `-n +N` was typed."""
+    return (typed.max_iterations or "").strip().startswith("+")
 
 
 def unbounded_warning(limits: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from beatctl.activities.workspace import Origin
     from beatctl.worker.local import Running
     from beatctl.workflows.spec import LoopSpec
+    from beatctl.workflows.state import LoopInput
 
 _SUMMARY_BYTES = 200
 _KEYWORD_CHARACTERS = 255
@@ -48,10 +49,6 @@ def make_spec(
     from beatctl.workflows.spec import Limits, LoopSpec
 
     limits = Limits(**chosen.limits)
-    events = loops.environ.get("BEATCTL_CONTINUE_AS_NEW_EVENTS", "")
-    ui_url = None
-    if running is not None and running.ui_url:
-        ui_url = f"{running.ui_url}/namespaces/{running.connection.namespace}/workflows/{service.workflow_id(loop)}"
     return LoopSpec(
         id=loop,
         goal=chosen.goal,
@@ -72,10 +69,23 @@ def make_spec(
         setup=chosen.setup,
         setup_timeout_s=limits.eval_timeout_s if chosen.setup_timeout_s is None else chosen.setup_timeout_s,
         allow_large=allow_large,
-        ui_url=ui_url,
+        ui_url=ui_url(running, loop) if running is not None else None,
         connection=running.connection.label if running is not None else "embedded",
-        **({"continue_as_new_events": int(events)} if events.isdigit() else {}),
+        **lowered(loops),
     )
+
+
+def ui_url(running: Running, loop: str) -> str | None:
+    """The loop's page in the Temporal Web UI, where that is known."""
+    if not running.ui_url:
+        return None
+    return f"{running.ui_url}/namespaces/{running.connection.namespace}/workflows/{service.workflow_id(loop)}"
+
+
+def lowered(loops: Loops) -> dict[str, int]:
+    """The threshold that tests lower."""
+    events = loops.environ.get("BEATCTL_CONTINUE_AS_NEW_EVENTS", "")
+    return {"continue_as_new_events": int(events)} if events.isdigit() else {}
 
 
 def first_status(spec: LoopSpec, started: float) -> Status:
@@ -126,19 +136,22 @@ def start_loop(
         status = first_status(spec, started)
         if loops.ledger.add_loop(status, spec.model_dump_json(), started):
             break
+    from beatctl.workflows.state import LoopInput
+
     asked_server = False
     try:
         if origin is not None:
             make_own_worktree(origin, root, chosen.branch)
-        _claim(loops, root, loop)
+        claim_folder(loops, root, loop)
         write_folder(loops, loop, directory)
         asked_server = True
-        service.with_client(running, loops.environ, lambda client: _start_workflow(client, loops, spec))
+        given = LoopInput(spec=spec)
+        service.with_client(running, loops.environ, lambda client: start_workflow(client, loops, given))
     except BaseException as error:
         if asked_server:
             # It may have been accepted all the same, its answer lost.
             with contextlib.suppress(Exception):
-                service.with_client(running, loops.environ, lambda client: _terminate(client, loop))
+                service.with_client(running, loops.environ, lambda client: terminate(client, loop))
         _undo(loops, loop, root, origin, chosen.branch)
         if isinstance(error, Exception):
             say("Nothing was started; the folder is untouched.")
@@ -146,7 +159,8 @@ def start_loop(
     return loops.status(loop)
 
 
-def _claim(loops: Loops, root: Path, loop: str) -> None:
+def claim_folder(loops: Loops, root: Path, loop: str) -> None:
+    """Make the loop the folder's owner. Raises Usage."""
     from beatctl.activities.workspace import FolderInUse, claim
 
     try:
@@ -165,13 +179,14 @@ def write_folder(loops: Loops, loop: str, directory: Path) -> None:
     save_environment(folder.environment, child_environment({**loops.environ, "PWD": str(directory)}))
 
 
-async def _start_workflow(client: Client, loops: Loops, spec: LoopSpec) -> None:
+async def start_workflow(client: Client, loops: Loops, given: LoopInput, *, again: bool = False) -> None:
+    """Start a loop's workflow. `again`: it has had one, which has ended."""
     from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
     from beatctl.worker.connection import task_queue
     from beatctl.workflows.loop import LoopWorkflow
-    from beatctl.workflows.state import LoopInput
 
+    spec = given.spec
     attributes = {
         "BeatctlState": "running",
         "BeatctlAgent": spec.agent.name,
@@ -180,7 +195,7 @@ async def _start_workflow(client: Client, loops: Loops, spec: LoopSpec) -> None:
     }
     await client.start_workflow(
         LoopWorkflow.run,
-        LoopInput(spec=spec),
+        given,
         id=service.workflow_id(spec.id),
         task_queue=task_queue(loops.home),
         # How long the server waits for a worker that was killed while it decided what comes next.
@@ -193,7 +208,7 @@ async def _start_workflow(client: Client, loops: Loops, spec: LoopSpec) -> None:
                 for name, value in attributes.items()
             ]
         ),
-        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE,
         rpc_timeout=service.RPC_LIMIT,
     )
 
@@ -204,7 +219,7 @@ def _summary(goal: str) -> str:
     return line.encode()[:_SUMMARY_BYTES].decode("utf-8", "ignore")
 
 
-async def _terminate(client: Client, loop: str) -> None:
+async def terminate(client: Client, loop: str) -> None:
     handle = client.get_workflow_handle(service.workflow_id(loop))
     await asyncio.shield(handle.terminate("the start was given up", rpc_timeout=_TERMINATE_LIMIT))
 

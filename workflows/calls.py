@@ -22,6 +22,7 @@ from beatctl.activities.ledger import Status
 from beatctl.activities.missing_files import MissingInput
 from beatctl.activities.notes import NotesInput
 from beatctl.activities.prompt import Standing, Task
+from beatctl.activities.reopen_workspace import Reopened, ReopenInput
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
 from beatctl.activities.snapshot_workspace import EditsInput, Opened, OpenInput, RestoreInput, Snapshot, SnapshotInput
@@ -76,6 +77,30 @@ class Calls:
             retry_policy=_QUICK,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary="baseline snapshot",
+        )
+
+    async def reopen(self, base: str | None, after: int, keep: str) -> Reopened:
+        """See ReopenInput."""
+        spec = self._spec
+        given = ReopenInput(
+            loop=spec.id,
+            worktree=spec.worktree,
+            allow_large=spec.allow_large,
+            task=task_of(spec),
+            base=base,
+            after=after,
+            keep=keep,
+        )
+        return await self._begin(
+            lambda: workflow.execute_activity_method(
+                Activities.reopen_workspace,
+                given,
+                start_to_close_timeout=timedelta(hours=2),
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_QUICK,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary="take the folder again",
+            )
         )
 
     async def run_agent(self, agent: AgentSpec, run: str, timeout_s: float, standing: Standing) -> AgentResult:

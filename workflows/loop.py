@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from beatctl.workflows.calls import Calls, heed_cancel, problem_of
     from beatctl.workflows.details import details
     from beatctl.workflows.edits import take_in
+    from beatctl.workflows.going_on import reopen
     from beatctl.workflows.iteration import Edited, Experiment, evaluate, mark, run_agents
     from beatctl.workflows.spec import Limits
     from beatctl.workflows.state import LoopInput, LoopState
@@ -142,6 +143,8 @@ class LoopWorkflow:
             self.current = None
             if ended is not None:
                 return ended
+        elif state.reopen:
+            await reopen(self)
         while True:
             heed_cancel()
             reason = reason_to_end(state.progress(self.spec, self.time()), state.limits)

@@ -25,6 +25,8 @@ class LoopState(BaseModel):
     asked: Literal["pause", "stop", "cancel"] | None = None
     now: str = ""
     opened: bool = False
+    reopen: bool = False
+    """It had ended and goes on: the folder is to be taken again."""
     iteration: int = 0
     """The last row's number."""
     edit_rows: int = 0
@@ -112,6 +114,9 @@ class LoopState(BaseModel):
             origin=spec.origin,
             branch=spec.branch,
             connection=spec.connection,
+            base=self.base,
+            edit_rows=self.edit_rows,
+            idle_s=self.idle_s,
             notes=[note.model_copy() for note in self.notes],
             warnings=self.warnings,
             version=self.version,

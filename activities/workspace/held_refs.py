@@ -62,6 +62,12 @@ class HeldRefs:
         write_json(self._others, {ref: value for ref, value in found.items() if not ref.startswith(self._prefix)})
         self._look()
 
+    def take_anew(self) -> None:
+        """Hold what is there now, and nothing that was removed while nobody watched."""
+        found = {ref: value for ref, value in refs.all_refs(self._common).items() if ref.startswith(self._prefix)}
+        self._log.write_text("".join(f"{ref} {value}\n" for ref, value in found.items()))
+        self.take_others()
+
     def mend(self) -> bool:
         """Bring back refs that were removed or moved by a child. Returns whether any was."""
         if read_note(self._seen) == self._signatures():

@@ -84,12 +84,10 @@ class Workspace:
             state = State.read(folder.workspace)
             if state is None:
                 state = take_baseline(folder, root.resolve(), allow_large=allow_large)
-            elif state.closed:
-                guarding = Guarding(folder.workspace, Path(state.root), state.loop)
-                state.warnings = guarding.arm(state.guards)
-                state.closed = False
-                state.save(folder.workspace, lasting=True)
-        return cls(folder, state)
+            workspace = cls(folder, state)
+            if state.closed:
+                workspace._arm_again()
+        return workspace
 
     @classmethod
     def load(cls, folder: LoopFolder) -> Workspace:
@@ -115,6 +113,13 @@ class Workspace:
         """What could not be protected, in sentences for the user."""
         return self._state.warnings
 
+    def _arm_again(self) -> None:
+        """What is there now is the truth, the refs included: some may have been removed since."""
+        self._refs.take_anew()
+        self._state.warnings = self._guarding.arm(self._state.guards)
+        self._state.closed = False
+        self._state.save(self._place, lasting=True)
+
     # Operations
 
     def edits(self) -> list[str]:
@@ -125,6 +130,14 @@ class Workspace:
         with self._operation():
             self._accept()
             return [shown(path) for path in self._tree.differences(self._tree.look())]
+
+    def holds(self, snapshot: str) -> bool:
+        """Whether the work tree is that snapshot at this moment, whatever state was known before."""
+        with self._operation():
+            _ = self._accept()
+            wanted = self._snapshot(snapshot)
+            _, _, tree, manifest = self._twice(self._taken)
+            return (tree, manifest) == (wanted.tree, wanted.manifest)
 
     def capture(self, name: str, message: str, *, child_ran: bool = True) -> Capture:
         """Undo what a child did to the repository, and keep the files as refs/beatctl/<loop>/<name>.

@@ -147,7 +147,7 @@ def test_each_limit_can_be_changed_on_the_way_and_takes_effect(loops: Loops) -> 
     for words, problem in (
         (("--target", "3"), "this loop has --until"),
         (("--plateau", "3"), "this loop has --until"),
-        (("-n", "+5"), "the loop has no limit on iterations to add to"),
+        (("-n", "+5"), "has no limit on iterations to add to"),
         (("-n", "+0"), "must be at least 1"),
         (("-n", "+"), "takes a whole number"),
         (("--eval-timeout", "-3s"), "can't be negative"),

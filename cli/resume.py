@@ -1,0 +1,66 @@
+"""`resume`: go on with a loop that is paused or waits, or with one that has ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from beatctl.cli import arguments, render
+from beatctl.cli.act import go_on_from_pause
+from beatctl.cli.arguments import Json, Loop
+from beatctl.cli.loops import Loops
+from beatctl.cli.output import out, say
+from beatctl.cli.problems import Usage
+from beatctl.cli.setting import change_limits, checked
+from beatctl.cli.start_options import TypedLimits
+from beatctl.cli.view import print_status_json
+
+
+def resume(
+    loop: Loop = None,
+    max_iterations: arguments.MaxIterations = None,
+    max_failures: arguments.MaxFailures = None,
+    max_unchanged: arguments.MaxUnchanged = None,
+    cooldown: arguments.Cooldown = None,
+    agent_timeout: arguments.AgentTimeout = None,
+    eval_timeout: arguments.EvalTimeout = None,
+    for_: arguments.For = None,
+    target: arguments.Target = None,
+    plateau: arguments.Plateau = None,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="An ended loop: return at once.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="An ended loop: end it again with this command (as where CI is set).")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Go on with a loop that is paused or has ended.
+
+    A loop that has ended goes on from its best, with its ledger: -n +300 allows 300 more iterations, --for counts from
+    now, other limits stay unless given. Your edits since become a row of their own.
+    """
+    typed = TypedLimits(
+        max_iterations, max_failures, max_unchanged, cooldown, agent_timeout, eval_timeout, for_, target, plateau
+    )
+    if detach and foreground:
+        raise Usage("-d returns at once and --foreground stays to the end: give one of them.", help_of="resume")
+    checked(typed, "resume")
+    loops = Loops()
+    status = loops.find(loop)
+    if status.state == "finished":
+        from beatctl.cli.going_on import go_on
+
+        return go_on(loops, status, typed, detach=detach, foreground=foreground, as_json=as_json)
+    if status.state == "running" and status.asked != "pause":
+        if typed.given():
+            raise Usage(f"Loop {status.id} is running. What changes its limits: beatctl set {status.id} …")
+        ending = ", and stops after this iteration" if status.asked == "stop" else ""
+        if as_json:
+            print_status_json(status)
+        else:
+            out(f"{status.id} is running{ending}: nothing to resume.")
+        return 0
+    if typed.given():
+        changed = change_limits(loops, status, typed, "resume")
+        say(f"{status.id}: {render.limits_changed(status.limits, changed.limits)}")
+    return go_on_from_pause(loops, status, as_json)

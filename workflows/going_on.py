@@ -1,0 +1,70 @@
+"""Going on with a loop that has ended: a new chain of workflow runs, which begins where the ledger says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from beatctl.activities.ledger import Mark, Status
+from beatctl.workflows.edits import take_in
+from beatctl.workflows.iteration import Loop
+from beatctl.workflows.spec import Limits
+from beatctl.workflows.state import LoopState
+
+
+def state_after(status: Status, limits: Limits, now: float) -> LoopState:
+    """The state a finished loop goes on with: what it has come to is kept, what is counted in a row begins anew.
+
+    Pure. `status` as the loop ended with it; `now` in unix seconds.
+    """
+    started = _seconds(status.started_at, now)
+    ended = _seconds(status.ended_at, now)
+    return LoopState(
+        limits=limits,
+        started_at=started,
+        idle_s=status.idle_s + max(0.0, now - ended),
+        now="taking the folder again",
+        opened=True,
+        reopen=True,
+        cooled=True,
+        iteration=status.iteration,
+        edit_rows=status.edit_rows,
+        baseline=status.baseline,
+        best=status.best,
+        base=status.best if status.strategy == "optimize" else (status.base or status.baseline),
+        first=status.baseline.snapshot if status.baseline else None,
+        kept=status.kept,
+        counts=dict(status.counts),
+        cost_usd=status.cost_usd,
+        tokens=status.tokens,
+        warnings=list(status.warnings),
+        notes=[note.model_copy() for note in status.notes],
+        notes_kept=not status.notes,
+        version=status.version + 1,
+    )
+
+
+def _seconds(timestamp: str | None, otherwise: float) -> float:
+    return datetime.fromisoformat(timestamp).timestamp() if timestamp else otherwise
+
+
+async def reopen(loop: Loop) -> None:
+    """Take the folder again: with the best in it, or, for a retry, as it is. Edits become a row of their own."""
+    state = loop.state
+    loop.changed()
+    loop.doing("taking the folder again")
+    wanted = state.base.snapshot if state.base is not None and loop.spec.strategy == "optimize" else None
+    found = await loop.calls.reopen(wanted, state.iteration, f"{state.iteration}-found{state.version}")
+    state.warnings += [warning for warning in found.warnings if warning not in state.warnings]
+    if wanted is None:
+        state.base = _mark_of(found.known, state)
+    state.reopen = False
+    if found.edits:
+        await take_in(loop, found.edits)
+
+
+def _mark_of(snapshot: str, state: LoopState) -> Mark:
+    """Which row the folder holds: the last try, or after an undo the baseline."""
+    for mark in (state.base, state.baseline):
+        if mark is not None and mark.snapshot == snapshot:
+            return mark
+    return Mark(iteration=state.iteration, snapshot=snapshot)
