@@ -24,8 +24,8 @@ _COMMAND_HINTS = {
     "config": "Settings stand in beatctl.toml or config.toml; beatctl doctor shows which hold, and where they stand.",
     "mcp": "There is no MCP server yet.",
     "migrate": "There is nothing to migrate: beatctl's loops are its own.",
-    "dashboard": "All loops: beatctl list. One that runs: beatctl watch",
-    "dash": "All loops: beatctl list. One that runs: beatctl watch",
+    "dashboard": "All loops in a table that updates: beatctl watch --all",
+    "dash": "All loops in a table that updates: beatctl watch --all",
 }
 
 _FLAGS = {
@@ -55,7 +55,6 @@ _FLAG_HINTS = {
         ),
         "--judge": _BY_COMMAND,
         "--strategy": _TWO_KINDS,
-        "--git-branch": "The work stays in the folder as uncommitted changes: look at it with beatctl diff.",
         "--checkpoint": "No session is carried on yet. The default, --memory ledger, tells each new agent what was "
         "tried and how the last evaluation ended.",
         "--system-prompt": _OWN_WORDS,
@@ -109,7 +108,7 @@ def flags(name: str, words: Sequence[str], known: Mapping[str, bool]) -> tuple[l
             del left[: len(follows)]
             found += [word] if own == flag else [own, *([value] if equals else [])]
             found += follows
-            if own in _ONCE.get(name, ()) and own in seen:
+            if own in _ONCE.get(name, ()) and own in seen and (equals or follows):
                 raise Usage(f'{own} is there twice. Both, one after the other: {own} "first && second"', help_of=name)
             seen.add(own)
         elif (name, flag) in _NEEDLESS:

@@ -78,6 +78,7 @@ GROUPS: dict[str, Sequence[Line]] = {
         Line("allow_large", "Take huge untracked content into snapshots.", "false"),
         Line("detach", "Return at once.", "false"),
         Line("foreground", "End the loop with the command that started it.", "false"),
+        Line("dry_run", "Only measure, and show the prompt and the limits; start nothing.", "false"),
     ),
 }
 

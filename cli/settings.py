@@ -21,7 +21,7 @@ _ONLY_FOR_THIS_LOOP = {
     *("goal", "until", "eval", "minimize", "maximize", "direction", "target", "pipeline", "steps", "branch"),
     *("directory", "detach", "foreground", "dry_run"),
 }
-_RIVALS = (("until", "eval"), ("minimize", "maximize", "direction"), ("detach", "foreground"))
+_RIVALS = (("until", "eval"), ("minimize", "maximize", "direction"), ("detach", "foreground", "dry_run"))
 """Settings that contradict each other: the strongest level that gives one of them silences the weaker levels."""
 _ONLY_WITH = {
     "until": ("on_fail",),

@@ -90,6 +90,7 @@ def test_a_flag_overrides_what_it_contradicts_in_a_file() -> None:
     assert "minimize" not in held(level("flag", maximize=True), file)
     assert "minimize" not in held(level("flag", direction="maximize"), file)
     assert held(level("flag", detach=True), level("loop file", foreground=True)) == {"detach": True}
+    assert held(level("flag", dry_run=True), level("loop file", detach=True)) == {"dry_run": True}
     assert held(level("environment", allow_large=False), level("user", allow_large=True)) == {"allow_large": False}
 
 
