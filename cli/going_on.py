@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beatctl.cli import problems, render, service, starting
+from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.output import out, say
 from beatctl.cli.problems import Problem, Unavailable, Usage
 from beatctl.cli.setting import checked
-from beatctl.cli.start_options import TypedLimits
 from beatctl.cli.units import in_words
 from beatctl.cli.view import print_status_json
 

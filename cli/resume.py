@@ -9,11 +9,11 @@ import typer
 from beatctl.cli import arguments, render
 from beatctl.cli.act import go_on_from_pause
 from beatctl.cli.arguments import Json, Loop
+from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, say
 from beatctl.cli.problems import Usage
 from beatctl.cli.setting import change_limits, checked
-from beatctl.cli.start_options import TypedLimits
 from beatctl.cli.view import print_status_json
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from beatctl.cli import arguments, render, service, units
 from beatctl.cli.act import unfinished, until
 from beatctl.cli.arguments import Json, Loop
+from beatctl.cli.limit_options import TypedLimits, asks_for_more, changed_limits, unbounded_warning
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, say
 from beatctl.cli.problems import Unavailable, Usage
-from beatctl.cli.start_options import TypedLimits, asks_for_more, changed_limits, unbounded_warning
 from beatctl.cli.view import print_status_json
 
 if TYPE_CHECKING:

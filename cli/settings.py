@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from beatctl.cli.limit_options import TypedLimits, flag_of
 from beatctl.cli.problems import Usage
-from beatctl.cli.start_options import Typed, TypedLimits, flag_of
+from beatctl.cli.start_options import Typed
 
 Value = str | bool | tuple[str, ...]
 Kind = Literal["text", "number", "switch", "list"]

@@ -12,11 +12,12 @@ import typer
 
 from beatctl.cli import arguments, levels, problems, render
 from beatctl.cli.arguments import Json, Loop
+from beatctl.cli.limit_options import TypedLimits, unbounded_warning
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.output import out, paint, say, visible
 from beatctl.cli.problems import Unavailable, Usage
 from beatctl.cli.settings import level_of_flags, merge, typed_of
-from beatctl.cli.start_options import Chosen, Typed, TypedLimits, choose, unbounded_warning
+from beatctl.cli.start_options import Chosen, Typed, choose
 from beatctl.cli.worktree import checked_origin, folder_words, from_where_the_user_stands, left_behind
 
 if TYPE_CHECKING:

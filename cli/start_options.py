@@ -1,39 +1,22 @@
-"""What `start` and `set` understand: from what was typed to what will be in force, and the sentence for each mistake.
+"""What `start` understands: from what was typed to what will be in force, and the sentence for each mistake.
 
 Pure: no file, process or network is touched here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from beatctl.cli import units
+from beatctl.cli.limit_options import TypedLimits, flag_of, starting_limits
 from beatctl.cli.problems import Usage
 
 STEPS = range(2, 21)
 _DIRECTIONS = ("minimize", "maximize")
 _LARGEST_TEXT = 512 * 1024
 """Bytes of goal, steps and commands together: they travel through the workflow's history."""
-
-
-@dataclass(frozen=True)
-class TypedLimits:
-    """The limits as typed; None = not given."""
-
-    max_iterations: str | None = None
-    max_failures: str | None = None
-    max_unchanged: str | None = None
-    cooldown: str | None = None
-    agent_timeout: str | None = None
-    eval_timeout: str | None = None
-    for_: str | None = None
-    target: str | None = None
-    plateau: str | None = None
-
-    def given(self) -> bool:
-        return any(value is not None for value in vars(self).values())
 
 
 @dataclass(frozen=True)
@@ -71,14 +54,6 @@ class Typed:
     def named(self, name: str) -> str:
         """How a message names a field: by its flag, or by where it was written."""
         return self.names.get(name) or flag_of(name)
-
-
-_NAMES = {"goal": "The goal", "steps": "--step", "directory": "-C"}
-
-
-def flag_of(name: str) -> str:
-    """The flag of a field of Typed or TypedLimits."""
-    return _NAMES.get(name) or f"--{name.rstrip('_').replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -266,61 +241,10 @@ def _samples(typed: Typed) -> int:
     return 1 if typed.samples is None else units.whole(typed.samples, typed.named("samples"), least=1)
 
 
-def starting_limits(typed: TypedLimits, named: Callable[[str], str] = flag_of) -> dict[str, Any]:
-    """The limits a loop starts with, as fields of Limits. The ten iterations of the default hold only where no
-    duration is given. Raises BadValue."""
-    limits = changed_limits(typed, named)
-    if limits.get("for_s") and "max_iterations" not in limits:
-        limits["max_iterations"] = 0
-    return limits
-
-
-def changed_limits(
-    typed: TypedLimits, named: Callable[[str], str] = flag_of, *, iterations: int | None = None
-) -> dict[str, Any]:
-    """Only the limits that were typed, as fields of Limits. `named` is how messages name one; `-n +N` adds to
-    `iterations`. Raises BadValue."""
-    limits: dict[str, Any] = {}
-    if iterations is not None and asks_for_more(typed):
-        more = units.whole((typed.max_iterations or "").strip()[1:], "--max-iterations +N", least=1)
-        typed = replace(typed, max_iterations=str(iterations + more))
-    for name in ("max_iterations", "max_failures", "max_unchanged", "plateau"):
-        text = getattr(typed, name)
-        if text is not None:
-            limits[name] = units.whole(text, named(name))
-    for name, key in (
-        ("cooldown", "cooldown_s"),
-        ("agent_timeout", "agent_timeout_s"),
-        ("eval_timeout", "eval_timeout_s"),
-        ("for_", "for_s"),
-    ):
-        text = getattr(typed, name)
-        if text is not None:
-            limits[key] = units.duration(text, named(name), bare_milliseconds=name == "cooldown")
-    if typed.target is not None:
-        is_none = typed.target.strip().lower() == "none"
-        limits["target"] = None if is_none else units.number(typed.target, named("target"))
-    return limits
-
-
-def asks_for_more(typed: TypedLimits) -> bool:
-    """Whether `-n +N` was typed."""
-    return (typed.max_iterations or "").strip().startswith("+")
-
-
-def unbounded_warning(limits: dict[str, Any]) -> str:
-    """How to bound a loop with these Limits, where nothing does; else empty."""
-    if limits.get("max_iterations") or limits.get("cooldown_s") or limits.get("for_s"):
-        return ""
-    return (
-        "No limit on iterations or time and no cooldown: this loop spends until it is stopped. "
-        "Bound it: beatctl set --for 8h, --max-iterations 100 or --cooldown 1m"
-    )
-
-
 def _command(text: str, flag: str) -> str:
     if not text.strip():
-        raise _usage(f'{flag} is empty. It takes a command line for sh, such as {flag} "npm test".')
+        such = f'{flag} "npm test"' if flag.startswith("--") else '"npm test"'
+        raise _usage(f"{flag} is empty. It takes a command line for sh, such as {such}.")
     return text
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from beatctl.cli import habits
 from beatctl.cli.app import COMMANDS, made
+from beatctl.cli.limit_options import TypedLimits, changed_limits
 from beatctl.cli.problems import Usage
-from beatctl.cli.start_options import TypedLimits, changed_limits
 from tests.support import Beatctl
 
 FLAGS = {"-C": True, "--until": True, "--branch": True, "--max-failures": True, "-d": False, "-f": True}

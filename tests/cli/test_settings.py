@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from beatctl.cli.app import made
+from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.problems import Usage
 from beatctl.cli.settings import (
     KEYS,
@@ -26,7 +27,7 @@ from beatctl.cli.settings import (
     typed_of,
 )
 from beatctl.cli.start import start
-from beatctl.cli.start_options import Typed, TypedLimits, choose
+from beatctl.cli.start_options import Typed, choose
 
 LEVELS = ("flag", "environment", "loop file", "repository", "user")
 OF_THIS_CALL = {"file", "as_json", "help"}

@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 
+from beatctl.cli.limit_options import TypedLimits, changed_limits, starting_limits, unbounded_warning
 from beatctl.cli.problems import Usage
-from beatctl.cli.start_options import (
-    Chosen,
-    Typed,
-    TypedLimits,
-    changed_limits,
-    choose,
-    starting_limits,
-    unbounded_warning,
-)
+from beatctl.cli.start_options import Chosen, Typed, choose
 from beatctl.workflows.spec import Limits
 
 RETRY = Typed(goal=("fix it",), until="npm test")
