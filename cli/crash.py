@@ -1,49 +1,88 @@
-"""An error that nobody foresaw: kept in a file, told in a line."""
+"""An error that nobody foresaw: kept in a file, told in a line. One that the machine is to blame for: told in words."""
 
 from __future__ import annotations
 
+import errno
 import os
-import platform
-import sys
-import tempfile
-import time
-import traceback
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beatctl.cli.output import say, visible
+from beatctl.cli.problems import ENDED_WITHOUT, ENVIRONMENT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beatctl.activities.home import Home
 
 
 def told(error: Exception) -> int:
-    """Write what happened to HOME/logs/crash-….txt, say where, and return the exit code."""
+    """Say what happened, where need be after writing HOME/logs/crash-….txt, and return the exit code."""
+    from beatctl.activities.home import Home
+    from beatctl.worker import crashes
+
+    home = Home.locate()
+    refusal = refused(error, home)
+    if refusal is not None:
+        say(refusal)
+        return ENVIRONMENT
     what = visible(f"{type(error).__name__}: {error}")
     try:
-        place = str(_written(error))
+        place = f"The details are in {crashes.write(error, home.logs)}"
     except OSError as unwritable:
-        place = f"nowhere ({unwritable})"
-    say(f"beatctl itself failed ({what[:200]}). Running loops go on. The details are in {place}")
-    return 1
+        place = f"The details could not be kept: {unwritable}."
+    say(f"beatctl itself failed ({what[:200]}). Running loops go on. {place}")
+    return ENDED_WITHOUT
 
 
-def _written(error: Exception) -> Path:
-    from beatctl import __version__
-    from beatctl.activities.home import Home
+def refused(error: Exception, home: Home) -> str | None:
+    """What a full disk, missing rights or a damaged ledger mean for the person; None for any other error."""
+    if type(error).__module__ == "sqlite3":
+        return _of_ledger(str(error), home)
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"No space left on the disk{_holding(error)}. Free some, then type the same again."
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _stands_somewhere():
+        return "The folder you are in is gone: change to another."
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
+        return f"The system refuses more ({visible(error.strerror or '')}). Close some programs, then try again."
+    if isinstance(error.filename, str) and os.path.abspath(error.filename).startswith(str(home.root)):
+        return unusable(home.root, error)
+    return None
 
-    text = "\n".join(
-        [
-            f"beatctl {__version__}, Python {sys.version}, {platform.platform()}",
-            f"command: {sys.argv[1:]!r}",
-            "",
-            *traceback.format_exception(error),
-        ]
+
+def unusable(root: Path, error: Exception) -> str:
+    """The home folder can't hold what beatctl keeps."""
+    if root.exists() and not root.is_dir():
+        return f"{root} is a file, and beatctl keeps its things in a folder: name one in BEATCTL_HOME."
+    why = visible(str(getattr(error, "strerror", None) or error)).lower()
+    about = f" ({error.filename})" if isinstance(error, OSError) and isinstance(error.filename, str) else ""
+    return (
+        f"beatctl can't keep its things in {root}: {why}{about}. "
+        "Make that folder writable, or name another in BEATCTL_HOME."
     )
-    name = f"crash-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.txt"
-    for folder in (Home.locate().logs, Path(tempfile.gettempdir())):
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError:
-            continue
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        return folder / name
-    raise OSError("neither beatctl's home nor the temporary folder can be written")
+
+
+def _of_ledger(why: str, home: Home) -> str:
+    if "locked" in why:
+        return f"Another program has had the ledger {home.ledger} locked for over 30 s. Try again when it has ended."
+    if "full" in why:
+        return f"No space left on the disk that holds {home.ledger}. Free some, then type the same again."
+    if any(word in why for word in ("readonly", "unable to open", "disk I/O")):
+        return unusable(home.root, Exception(f"its ledger.db: {why}"))
+    return (
+        f"The ledger {home.ledger} is damaged: {visible(why)}. Move it away to begin a new one; the snapshots of every "
+        "experiment stay in their repositories, under refs/beatctl."
+    )
+
+
+def _stands_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
+
+
+def _holding(error: OSError) -> str:
+    return f" that holds {error.filename}" if isinstance(error.filename, str) else ""

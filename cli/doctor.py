@@ -14,6 +14,7 @@ from beatctl.cli import levels, service
 from beatctl.cli.arguments import Json
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, out_json
+from beatctl.cli.problems import Unavailable
 
 
 def doctor(
@@ -133,7 +134,12 @@ def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
         warnings += found["server_program"]["problems"]
     if found["supervisor"] and found["supervisor"]["error"]:
         warnings.append(found["supervisor"]["error"])
-    waiting = [loop.id for loop in loops.all() if loop.state != "finished" and not service.is_running(loops, loop)]
+    try:
+        known = loops.all()
+    except Unavailable as problem:
+        warnings.append(str(problem))
+        known = []
+    waiting = [loop.id for loop in known if loop.state != "finished" and not service.is_running(loops, loop)]
     if waiting:
         warnings.append(f"No worker is running, and these loops wait: {', '.join(waiting)}. Try: beatctl up -d")
     place = loops.home.root if loops.home.root.exists() else loops.home.root.parent

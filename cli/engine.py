@@ -28,6 +28,7 @@ def up(
     from beatctl.worker import local
 
     loops = Loops()
+    loops.check_home()
     if detach or as_json:
         running = service.ensure(loops, loops.environ)
         if as_json:
@@ -100,6 +101,7 @@ def worker() -> int:
     from beatctl.worker.connection import chosen
 
     loops = Loops()
+    loops.check_home()
     connection = chosen(loops.environ)
     if connection is None:
         running = local.running(loops.home, loops.environ)
@@ -108,7 +110,6 @@ def worker() -> int:
                 "No server to work for: beatctl up runs one with its worker, or name one in TEMPORAL_ADDRESS."
             )
         connection = running.connection
-    loops.home.create()
     line = local.worker_line(loops.home, connection)
     say(f"Worker for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go on.")
     sys.stderr.flush()

@@ -7,6 +7,7 @@ Python take those for ours.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 _LEADS_ASTRAY = ("PYTHONPATH", "PYTHONHOME")
@@ -43,6 +44,7 @@ def main() -> None:
         code = _run()
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else 1
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own, while it cleans up, shows a traceback
     if "temporalio" in sys.modules:
         from beatctl.worker.leaving import leave
 

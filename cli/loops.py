@@ -39,44 +39,54 @@ class Loops:
         import sqlite3
 
         from beatctl.activities.ledger import Ledger
+        from beatctl.cli.crash import refused, unusable
 
         try:
             self.home.create()
             ledger = Ledger(self.home.ledger)
             ledger.status("")
         except (OSError, sqlite3.Error) as error:
-            raise Unavailable(
-                f"beatctl can't keep its ledger in {self.home.root}: {_reason(error)}. "
-                "Make that folder writable, or name another in BEATCTL_HOME."
-            ) from error
+            raise Unavailable(refused(error, self.home) or unusable(self.home.root, error)) from error
         return ledger
 
     def check_home(self) -> None:
         """Raises Unavailable where nothing could be kept."""
         _ = self.ledger
 
+    def _is_there(self) -> bool:
+        """Whether anything was ever kept. Raises Unavailable where that can't be told."""
+        from beatctl.cli.crash import unusable
+
+        try:
+            self.home.ledger.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise Unavailable(unusable(self.home.root, error)) from error
+        return True
+
     def all(self) -> list[Status]:
         """Every loop, newest first, times as of now."""
-        if not self.home.ledger.exists():
+        if not self._is_there():
             return []
         return [as_of_now(status) for status in self.ledger.statuses()]
 
     def status(self, loop: str) -> Status:
         """One loop as it is now. Raises Usage when it is gone."""
-        status = self.ledger.status(loop) if self.home.ledger.exists() else None
+        status = self.ledger.status(loop) if self._is_there() else None
         if status is None:
             raise Usage(f"No loop {loop}. `beatctl list` shows them.")
         return as_of_now(status)
 
     def find(self, word: str | None, directory: Path | None = None) -> Status:
         """The loop a command means. Raises Usage."""
-        return find(self.all(), word, directory or Path.cwd())
+        return find(self.all(), word, directory or _here(word))
 
     def named(self, word: str | None, verb: str, directory: Path | None = None) -> Status:
         """As `find`, for what must never be a guess. Raises Usage with the candidates."""
         if word is not None:
             return self.find(word)
-        raise Usage(_which(self.all(), verb, directory or Path.cwd()))
+        raise Usage(_which(self.all(), verb, directory or _here()))
 
     def folder(self, loop: str) -> LoopFolder:
         return self.home.loop(loop)
@@ -191,5 +201,11 @@ def new_id(taken: set[str]) -> str:
     raise Unavailable("No free loop id was found; try again.")
 
 
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).lower()
+def _here(word: str | None = None) -> Path:
+    """Where the user stands. Raises Usage where that is gone and a loop was not named by `word`."""
+    try:
+        return Path.cwd()
+    except OSError:
+        if word is not None:
+            return Path("/")
+        raise Usage("The folder you are in is gone: change to another, or name the loop (beatctl list).") from None

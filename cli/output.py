@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
+
+from beatctl.cli.problems import Problem
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -41,21 +44,24 @@ def say(text: str = "") -> None:
 
 def out(text: str) -> None:
     """A line of what was asked for, on stdout."""
-    sys.stdout.write(_encodable(text + "\n", sys.stdout))
-    sys.stdout.flush()
+    with _told():
+        sys.stdout.write(_encodable(text + "\n", sys.stdout))
+        sys.stdout.flush()
 
 
 def out_bytes(content: bytes) -> None:
     """Content as it is (a diff, a log), on stdout."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+    with _told():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
 
 
 def out_json(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=True, indent=2) + "\n")
-    sys.stdout.flush()
+    with _told():
+        sys.stdout.write(json.dumps(value, ensure_ascii=True, indent=2) + "\n")
+        sys.stdout.flush()
 
 
 def width(stream: TextIO | None = None, *, elsewhere: int = 100) -> int:
@@ -64,6 +70,20 @@ def width(stream: TextIO | None = None, *, elsewhere: int = 100) -> int:
         return max(60, os.get_terminal_size((stream or sys.stdout).fileno()).columns)
     except (OSError, ValueError):
         return elsewhere
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """A full disk below stdout, in words. A reader that went away stays what it is: `entry` ends without a word."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer would fail again when Python ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Problem(f"The output can't be written: {(error.strerror or str(error)).lower()}.") from error
 
 
 def _encodable(text: str, stream: TextIO) -> str:

@@ -35,6 +35,7 @@ from beatctl import __version__
 from beatctl.activities.home import Home
 from beatctl.worker import server_settings
 from beatctl.worker.connection import Connection, ServerUnreachable, connect, task_queue
+from beatctl.worker.crashes import guarded
 from beatctl.worker.leaving import leave
 from beatctl.worker.run_folder import RunFolder, process_start, write_json
 
@@ -216,5 +217,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _logs() -> Path:
+    return Home(Path(sys.argv[sys.argv.index("--home") + 1])).logs
+
+
 if __name__ == "__main__":
-    leave(main())
+    leave(guarded(main, _logs, "worker"))

@@ -123,7 +123,7 @@ class RunFolder:
         """Whether a supervisor lives."""
         try:
             descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         try:
             # Shared, so that two who look at the same moment don't see each other.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,10 @@ def shut_down(home: Home, *, force: bool = False) -> ShutDown:
     ended = [_shut_down(folder) for folder in RunFolder.all(home.root)]
     unfinished = []
     if home.ledger.exists():
-        unfinished = [status.id for status in Ledger(home.ledger).statuses() if status.state != "finished"]
+        try:
+            unfinished = [status.id for status in Ledger(home.ledger).statuses() if status.state != "finished"]
+        except sqlite3.Error:  # damaged: whatever runs is found all the same
+            unfinished = sorted(folder.name for folder in home.loops.glob("*/"))
     found = [pair for loop in unfinished for pair in _running_agents(home, loop)]
     agents = [agent for agent, _ in found]
     if not force:

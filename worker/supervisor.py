@@ -21,6 +21,7 @@ from typing import Any
 from beatctl import __version__
 from beatctl.worker import embedded_server
 from beatctl.worker.children import Child, rotate
+from beatctl.worker.crashes import guarded
 from beatctl.worker.isolation import python_module
 from beatctl.worker.run_folder import EMBEDDED, RunFolder, end_process, process_start, read_json, write_json
 
@@ -246,5 +247,9 @@ def main(arguments: list[str] | None = None) -> int:
         os.close(held)
 
 
+def _logs() -> Path:
+    return Path(sys.argv[sys.argv.index("--home") + 1]) / "logs"
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main, _logs, "supervisor"))
