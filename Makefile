@@ -9,7 +9,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ "$$n
 # The environment names the folder it was made in: a clone that was moved makes itself a new one.
 READY := $(VENV)/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: help setup server demo test check format bench test-agents pins clean
+.PHONY: help setup server demo test check format bench test-agents docs pictures pins clean
 
 help:
 	@echo "make setup        make $(VENV) with beatctl in it, editable"
@@ -19,6 +19,8 @@ help:
 	@echo "make format       let ruff format and fix"
 	@echo "make bench        measure: overhead per iteration, start-up, snapshots, memory"
 	@echo "make test-agents  install claude, codex and gemini in a cache folder and drive them against a scripted LLM"
+	@echo "make docs         write docs/commands.md anew from the commands' help"
+	@echo "make pictures     take the documents' pictures anew (needs tmux and Chromium)"
 	@echo "make pins         write the pinned versions anew after a change of dependencies"
 	@echo "make clean        remove what was built here"
 
@@ -67,6 +69,12 @@ test-agents: server
 	@npm install --prefix "$(AGENTS)" --no-fund --no-audit --loglevel=error \
 	  @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0
 	@PATH="$(AGENTS)/node_modules/.bin:$$PATH" $(PY) -m pytest -q -n $(WORKERS) -m real_agents $(ARGS)
+
+docs: $(READY)
+	@$(PY) -m tests.docs.commands_page
+
+pictures: server
+	@$(PY) -m tests.docs.pictures
 
 pins: $(READY)
 	@$(PY) tests/packaging/pins.py

@@ -1,0 +1,65 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from beatctl.cli.app import COMMANDS, made
+from tests.docs.commands_page import PAGE, page
+
+ROOT = PAGE.parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "README.md"]
+
+
+def test_the_page_of_commands_says_what_each_commands_help_says() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page() + "\n", "make docs writes it anew"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_line_in_the_documents_is_one_that_beatctl_understands(document: Path) -> None:
+    """Each `beatctl WORD --flag` in code names a command there is, and flags it has."""
+    text = document.read_text(encoding="utf-8")
+    code = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE) + re.findall(r"`(beatctl [^`]+)`", text)
+    found = 0
+    for line in (line for block in code for line in block.splitlines()):
+        for name, flags in _commands_in(line):
+            known = _flags_of(name)
+            assert not flags - known, f"{document.name}: {line.strip()}"
+            found += 1
+    assert found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_in_the_documents_leads_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in target:
+            continue
+        place, _, anchor = target.partition("#")
+        other = (document.parent / place).resolve() if place else document
+        assert other.exists(), f"{document.name}: {target}"
+        if anchor:
+            assert anchor in _anchors(other), f"{document.name}: {target}"
+
+
+def _commands_in(line: str) -> list[tuple[str, set[str]]]:
+    line = line.partition("  #")[0]
+    found = []
+    for words in re.findall(r"(?:^|[\s$])beatctl ([a-z][a-z-]*(?:\s[^|;&]*)?)", line):
+        name, _, rest = words.partition(" ")
+        outside_quotes = re.sub(r"\"[^\"]*\"|'[^']*'", "", rest)
+        found.append((name, set(re.findall(r"(?<!\S)--?[a-zA-Z][\w-]*", outside_quotes))))
+    return found
+
+
+def _flags_of(name: str) -> set[str]:
+    assert name in COMMANDS, f"There is no command {name}"
+    return {"-h", "--help"} | {flag for param in made(name).params for flag in (*param.opts, *param.secondary_opts)}
+
+
+def _anchors(document: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
