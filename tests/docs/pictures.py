@@ -92,7 +92,8 @@ def live_view(beatctl: Beatctl, project: Path) -> str:
 
         def frame() -> str:
             found = do("capture-pane", "-p", "-e", "-t", "s")
-            return found if f"#{SHOWN_AT} " in found and f"#{SHOWN_AT - 1} " in found and re.search(r"\| .*\w", found) else ""
+            shown = f"#{SHOWN_AT} " in found and f"#{SHOWN_AT - 1} " in found
+            return found if shown and re.search(r"\| .*\w", found) else ""
 
         ansi = wait_until(frame, "the frame", timeout_s=300, every_s=0.1)
         wait_until(lambda: beatctl("status", "--json", cwd=project).json["state"] == "finished", "the end", 300, 1)

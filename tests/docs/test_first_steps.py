@@ -41,10 +41,11 @@ def test_a_newcomers_first_steps_work_as_they_are_written(beatctl: Beatctl, plac
     loop = re.search(r"Detached\. (\w+) goes on", said)
     assert loop, said
 
-    assert loop[1] in typed(look, folder)
-    assert "hay" in (folder / "report.html").read_text(encoding="utf-8")
+    page = place / "hay.html"
+    assert loop[1] in typed(look.replace("/tmp/hay.html", str(page)), folder)
+    assert "make hay.txt smaller" in page.read_text(encoding="utf-8")
     wait_until(lambda: beatctl("status", "--json", cwd=folder).json["state"] == "finished", "the loop's end")
     log = typed(take.replace("k3f9", loop[1]), folder)
     kept = [row for row in beatctl("show", "--json", cwd=folder).json if row["verdict"] == "keep"]
-    assert len(log.splitlines()[-len(kept) - 1 :]) == len(kept) + 1
+    assert len(log.splitlines()) >= len(kept) + 1
     assert log.rstrip().endswith("A haystack")
