@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,4 +109,4 @@ def _write_page(loops: Loops, status: Status, made: Report, rows: Sequence[Row],
 
     check(loops, file, starts_with=PAGE_STARTS_WITH)
     diffs = collected(loops.folder(status.id), made, rows)
-    write(loops, file, page(made, rows, diffs), starts_with=PAGE_STARTS_WITH)
+    write(loops, file, page(made, rows, diffs, time.time()), starts_with=PAGE_STARTS_WITH)

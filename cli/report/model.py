@@ -15,7 +15,7 @@ from beatctl.activities.ledger import AgentRow, Mark, Outcome, Row, State, Statu
 EDITS = "your edits"
 """How the row begins, in summary or reason, that takes in what the user changed."""
 UNCHANGED = "changed nothing"
-_NEAR = 3
+_NEAR, _NEAR_PERCENT = 3, 5.0
 _LONG_WAIT_S = 60.0
 
 
@@ -344,6 +344,8 @@ def _near_misses(rows: Iterable[Row], known: dict[int, Row]) -> list[NearMiss]:
         if row.verdict != "discard" or row.score is None or against is None or row.reason == UNCHANGED:
             continue
         change = percent(row.score, against)
+        if row.score != against and (change is None or abs(change) > _NEAR_PERCENT):
+            continue
         miss = NearMiss(
             iteration=row.iteration,
             score=row.score,
@@ -351,7 +353,7 @@ def _near_misses(rows: Iterable[Row], known: dict[int, Row]) -> list[NearMiss]:
             change_percent=change,
             summary=row.summary or row.reason or "",
         )
-        found.append((abs(change) if change is not None else abs(row.score - against), miss))
+        found.append((abs(change or 0.0), miss))
     return [miss for _, miss in sorted(found, key=lambda pair: (pair[0], pair[1].iteration))[:_NEAR]]
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from beatctl import __version__
-from beatctl.activities.ledger import Row
+from beatctl.activities.ledger import Row, timestamp
 from beatctl.cli import render
 from beatctl.cli.cells import cut
 from beatctl.cli.output import visible
@@ -26,6 +26,8 @@ _TEMPLATES = Path(__file__).with_name("page")
 _WORDS_BYTES = 500_000
 """For all summaries together; each has at least 80 characters."""
 _MOST_KEPT = 30
+_SHORT = 300
+"""Characters of a goal or a summary outside of the ledger."""
 _ORDER = ("pass", "keep", "fail", "discard", "inconclusive", "crash", "timeout", "tampered")
 
 
@@ -42,8 +44,8 @@ class Line(NamedTuple):
     sort: dict[str, float | None]
 
 
-def page(report: Report, rows: Sequence[Row], diffs: Diffs) -> str:
-    """The whole page."""
+def page(report: Report, rows: Sequence[Row], diffs: Diffs, now: float) -> str:
+    """The whole page, as it stands `now` (unix seconds)."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -53,9 +55,10 @@ def page(report: Report, rows: Sequence[Row], diffs: Diffs) -> str:
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     environment.filters.update(duration=in_words, score=render.score, signed=sentences.signed, words=visible)
-    environment.filters.update(money=sentences.money)
+    environment.filters.update(money=sentences.money, short=lambda text: cut(visible(text), _SHORT))
     known = {row.iteration: row for row in rows}
     most = max(80, min(1000, _WORDS_BYTES // max(1, len(rows))))
+    picture = drawn(report, rows)
     by_share = sorted(report.kept, key=lambda entry: -abs(entry.share_percent or 0.0))
     foremost = {entry.iteration for entry in by_share[:_MOST_KEPT]}
     kept = [
@@ -66,11 +69,13 @@ def page(report: Report, rows: Sequence[Row], diffs: Diffs) -> str:
         report=report,
         starts_with=PAGE_STARTS_WITH,
         version=__version__,
+        now=_day(timestamp(now)),
         outcome=sentences.outcome(report),
         pair=_pair(report),
         why=sentences.why(report),
         facts=_facts(report),
-        picture=drawn(report, rows),
+        picture=picture,
+        ylabel=max(8, *(len(tick.text) for tick in picture.y_ticks)) if picture.y_ticks else 8,
         verdicts=[(verdict, report.counts[verdict]) for verdict in _ORDER if report.counts.get(verdict)],
         kept=[entry for entry in kept if entry[0].iteration in foremost],
         kept_more=[entry for entry in kept if entry[0].iteration not in foremost],

@@ -24,10 +24,9 @@ def pair_of(before: float | None, after: float | None) -> tuple[str, str]:
     short = render.score(before), render.score(after)
     if before is None or after is None or before == after or short[0] != short[1]:
         return short
-    for digits in range(7, 18):
-        long = f"{before:,.{digits}g}", f"{after:,.{digits}g}"
-        if long[0] != long[1]:
-            return long
+    for digits in range(7, 17):
+        if f"{before:.{digits}g}" != f"{after:.{digits}g}":
+            return f"{before:,.{digits + 1}g}", f"{after:,.{digits + 1}g}"  # one more: the last is a rounded one
     return short
 
 
@@ -134,10 +133,12 @@ def _at(numbers: list[int]) -> str:
 
 
 def money(cost: float | None) -> str:
-    """`$14.20`, `$0.0031`; nothing where it is unknown."""
+    """`$14.20`, `$0.031`, `$0.00042`; nothing where it is unknown."""
     if cost is None:
         return ""
-    return f"${cost:,.2f}" if cost >= 0.1 or cost == 0 else f"${cost:.4f}".rstrip("0")
+    if cost >= 0.1 or cost == 0:
+        return f"${cost:,.2f}"
+    return f"${cost:.3f}" if cost >= 0.001 else f"${cost:.2g}"
 
 
 def spent(cost: float | None, tokens: int | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from beatctl.cli import render
-from beatctl.cli.cells import cells, cut, wrap
+from beatctl.cli.cells import cells, cut, pad, wrap
 from beatctl.cli.output import paint, visible
 from beatctl.cli.report import sentences
 from beatctl.cli.report.model import Kept, Report, Spent, Stair, Tries
@@ -42,9 +42,9 @@ class _Writer:
     def paint(self, text: str, *styles: str) -> str:
         return paint(text, *styles, on=self.colours)
 
-    def section(self, title: str, rest: str = "") -> None:
+    def section(self, title: str, rest: str = "", *, legend: str = "") -> None:
         self.lines.append("")
-        self.lines.append(self.paint(title, "bold") + (f"  {rest}" if rest else ""))
+        self.lines.append("  ".join(filter(None, (self.paint(title, "bold"), rest, self.paint(legend, "dim")))))
 
     def line(self, *parts: tuple[str, tuple[str, ...]] | str, last: str = "") -> None:
         """A line of plain and styled parts; `last` is somebody's words, cut to what is left."""
@@ -103,7 +103,7 @@ def _kept(writer: _Writer, report: Report) -> None:
         strongest = sorted(shown, key=lambda kept: -abs(kept.share_percent or 0.0))[:_MOST_KEPT]
         numbers = {kept.iteration for kept in strongest}
         shown = [kept for kept in shown if kept.iteration in numbers]
-    writer.section("Kept", "score before → after, change, share of the whole gain")
+    writer.section("Kept", legend="score before → after, change, share of the whole gain")
     scores = [" → ".join(sentences.pair_of(kept.before, kept.after)) for kept in shown]
     wide = max(map(len, scores))
     for kept, score in zip(shown, scores, strict=True):
@@ -126,7 +126,7 @@ def _share(kept: Kept) -> str:
 def _near_misses(writer: _Writer, report: Report) -> None:
     if not report.near_misses:
         return
-    writer.section("Near misses", "discarded, closest to the score to beat")
+    writer.section("Near misses", legend="discarded, closest to the score to beat")
     scores = [render.score(miss.score) for miss in report.near_misses]
     wide = max(map(len, scores))
     for miss, score in zip(report.near_misses, scores, strict=True):
@@ -177,18 +177,18 @@ def _cost(writer: _Writer, report: Report) -> None:
     if not told:
         return
     writer.section("Cost", sentences.total_spent(report))
-    for spent in told:
-        writer.line(_spent_words(spent), last=f"{visible(spent.name)}")
     verdicts = [spent for spent in report.by_verdict if spent.cost_usd or spent.tokens]
-    if len(verdicts) > 1:
-        for spent in verdicts:
-            writer.line(_spent_words(spent), last=f"on {spent.name}")
+    named = [(visible(spent.name), spent) for spent in told]
+    named += [(f"on {spent.name}", spent) for spent in verdicts] if len(verdicts) > 1 else []
+    wide = min(28, max(cells(name) for name, _ in named))
+    for name, spent in named:
+        writer.line(f"{pad(cut(name, wide), wide)}  {_spent_words(spent)}")
 
 
 def _spent_words(spent: Spent) -> str:
     each = f"{sentences.money(spent.cost_usd / spent.runs)} each" if spent.cost_usd and spent.runs else ""
     runs = f"{spent.runs:,} run{'s' if spent.runs != 1 else ''}"
-    return f"{sentences.spent(spent.cost_usd, spent.tokens):>16} {runs:>10}  {each:<13}"
+    return f"{sentences.spent(spent.cost_usd, spent.tokens):>16} {runs:>10}  {each}"
 
 
 def _next(writer: _Writer, report: Report) -> None:

@@ -33,7 +33,7 @@ def test_each_kept_experiment_is_told_with_what_it_brought() -> None:
         [
             row(0, "baseline", 100.0),
             row(1, "keep", 90.0, parent=0, summary="lazy icons"),
-            row(2, "discard", 95.0, parent=1, summary="worse"),
+            row(2, "discard", 91.0, parent=1, summary="nearly"),
             row(3, "discard", 90.0, parent=1, reason="changed nothing"),
             row(4, "keep", 60.0, parent=1, summary="no moment"),
         ]

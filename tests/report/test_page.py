@@ -17,7 +17,7 @@ from beatctl.cli.report.diffs import KEPT_EACH, Diffs, Shown, collected, fitted,
 from beatctl.cli.report.model import made
 from beatctl.cli.report.page import page
 from beatctl.cli.report.picture import drawn
-from tests.report.ledgers import Made, noisy, optimized, pipeline, retried, row, with_snapshots
+from tests.report.ledgers import STARTED, Made, noisy, optimized, pipeline, retried, row, with_snapshots
 from tests.support import Beatctl
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} "
@@ -78,7 +78,7 @@ def assert_needs_no_network(found: Read) -> None:
 
 def read(loop: Made, diffs: Diffs | None = None) -> Read:
     report = made(loop.status, loop.spec, loop.rows)
-    return Read(page(report, loop.rows, diffs or Diffs({})))
+    return Read(page(report, loop.rows, diffs or Diffs({}), STARTED))
 
 
 def ledger_rows(found: Read) -> list[dict[str, str | None]]:
@@ -150,7 +150,7 @@ def test_seven_hundred_experiments_with_their_diffs_are_one_small_page(night: tu
     report = made(loop.status, loop.spec, loop.rows)
     diffs = collected(home.loop(loop.status.id), report, loop.rows)
     assert diffs.problem == ""
-    text = page(report, loop.rows, diffs)
+    text = page(report, loop.rows, diffs, STARTED)
     assert len(text.encode()) < 3_000_000
     found = Read(text)
     assert_needs_no_network(found)
@@ -168,7 +168,7 @@ def test_a_page_is_made_without_diffs_when_folder_or_repository_is_gone(night: t
     report = made(loop.status, loop.spec, loop.rows)
     gone = collected(Home(place).loop("k3f9"), report, loop.rows)
     assert gone.shown == {}
-    assert "can't be shown" in Read(page(report, loop.rows, gone)).text
+    assert "can't be shown" in Read(page(report, loop.rows, gone, STARTED)).text
     state = Path(shutil.copytree(home.root, place / "state"))
     for note in (state / "loops" / "k3f9" / "workspace").glob("state-*"):
         note.write_bytes(note.read_bytes().replace(loop.status.directory.encode(), str(place / "removed").encode()))

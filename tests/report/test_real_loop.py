@@ -14,7 +14,7 @@ from tests.support import Beatctl
 AGENT = """
 case $i in
   1) echo 40 > n; echo '<b>forty</b> & less' ;;
-  2) echo 45 > n; echo 'not better' ;;
+  2) echo 41 > n; echo 'not better' ;;
   3) exit 7 ;;
   4) echo 'no number' > n; echo 'broke it' ;;
   5) echo 30 > n; echo 'thirty' ;;
@@ -54,7 +54,7 @@ def test_a_morning_after_with_its_figures_and_diffs(
         [row["snapshot"][:7], score, status]
         for row, score, status in zip(
             rows,
-            ("50", "40", "45", "", "", "30"),
+            ("50", "40", "41", "", "", "30"),
             ("keep", "keep", "discard", "crash", "crash", "keep"),
             strict=True,
         )
@@ -65,7 +65,7 @@ def test_a_morning_after_with_its_figures_and_diffs(
     found = Read(page.read_text())
     assert_needs_no_network(found)
     assert "-50 +40" in found.text
-    assert "+45\n" in found.data["diffs"]["2"][0]
+    assert "+41\n" in found.data["diffs"]["2"][0]
     assert "+no number\n" in found.data["diffs"]["4"][0]
 
     shutil.rmtree(folder)
