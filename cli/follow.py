@@ -153,13 +153,14 @@ class Watch:
     def __init__(self, loops: Loops) -> None:
         self._loops = loops
         self._next = time.monotonic() + _LOOK_S
-        self._said: str | None = None
+        self.problem: str | None = None
+        """Why nothing runs and what to do, as long as that holds."""
 
     def look(self, status: Status) -> None:
         if time.monotonic() < self._next:
             return
         if service.is_running(self._loops, status):
-            self._said = None
+            self.problem = None
         elif service.is_down(self._loops, status):
             self._say(f"beatctl was shut down: {status.id} waits. Go on with: beatctl up -d")
         else:
@@ -171,6 +172,6 @@ class Watch:
         self._next = time.monotonic() + _LOOK_S
 
     def _say(self, text: str) -> None:
-        if text != self._said:
+        if text != self.problem:
             say(text)
-        self._said = text
+        self.problem = text

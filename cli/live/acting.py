@@ -22,6 +22,7 @@ class Acting:
     """A thread that does one thing after the other; another sees to it that the loop's worker is there."""
 
     def __init__(self, loops: Loops, loop: str, watch: Watch) -> None:
+        self.watch = watch
         self._loops = loops
         self._loop = loop
         self._asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()

@@ -185,7 +185,7 @@ def _now(seen: Seen, now: float, columns: int) -> list[Text]:
     """What the loop does at this moment, or why it does nothing."""
     status = seen.status
     if status.state == "finished":
-        return wrapped("end", plain(status.detail) or str(status.reason or ""), "", columns, 3)
+        return []  # how it ended is said below the last frame
     if status.state == "paused":
         why = plain(status.detail) or {"asked": "as asked"}.get(status.reason or "", status.reason or "")
         return wrapped("now", f"paused: {why}", "yellow", columns, 4)
@@ -250,6 +250,7 @@ def experiments(seen: Seen, most: int, columns: int) -> list[Text]:
         return []
     scored = seen.status.strategy == "optimize"
     scores = seen.scores or {}
+    best = seen.status.best.iteration if seen.status.best else None
     changes = [
         render.change(row.score, scores.get(row.parent)) if row.iteration and row.parent is not None else ""
         for row in rows
@@ -260,7 +261,8 @@ def experiments(seen: Seen, most: int, columns: int) -> list[Text]:
     percents = max(map(len, changes))
     lines = []
     for row, change in zip(rows, changes, strict=True):
-        line = Text.assemble(" ", (f"{f'#{row.iteration}':<{numbers}}  ", "dim" if _passed_over(row) else ""))
+        style = "bold" if row.iteration == best else "dim" if _passed_over(row) else ""
+        line = Text.assemble(" ", (f"{f'#{row.iteration}':<{numbers}}  ", style))
         line.append(f"{row.verdict:<{verdicts}}", _VERDICTS.get(row.verdict, ""))
         if scored:
             line.append(f" {pad(render.score(row.score), values, right=True)}  ")

@@ -31,10 +31,11 @@ class Notices(io.TextIOBase):
         del self._lines[:-_MOST_KEPT]
         return len(text)
 
-    def shown(self) -> list[str]:
-        """The newest ones, for a minute."""
+    def shown(self, *lasting: str | None) -> list[str]:
+        """The newest ones, for a minute, after those that are `lasting`."""
         since = time.monotonic() - _SHOWN_S
-        return [line for said, line in self._lines if said > since][-_MOST_SHOWN:]
+        first = [line for line in lasting if line]
+        return first + [line for said, line in self._lines if said > since and line not in first][-_MOST_SHOWN:]
 
     def all(self) -> list[str]:
         return [line for _, line in self._lines]

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,12 @@ class Terminal:
         self._ellipsis = self._can("…")
         self.screen = Screen(sys.stderr.fileno(), sys.stdin.fileno(), self._encoding)
 
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[Notices]:
+        """The terminal is the view's for the block; what is said meanwhile is said again when it was given back."""
+        with noticed() as notices, self.screen.open():
+            yield notices
+
     def _can(self, text: str) -> bool:
         try:
             text.encode(self._encoding)
@@ -54,31 +61,24 @@ class Terminal:
         self.screen.draw([self.written(line) for line in lines], full)
 
 
-@contextlib.contextmanager
-def taken(environ: Mapping[str, str]) -> Iterator[tuple[Terminal, Notices]]:
-    """The terminal, taken for the block; what is said meanwhile is said again when it was given back."""
-    terminal = Terminal(environ)
-    with noticed() as notices, terminal.screen.open():
-        yield terminal, notices
-
-
 def stay(loops: Loops, loop: str, signals: Signals, *, ends_with_us: bool) -> Left:
     """Show the loop until it ends or the person leaves; with `ends_with_us` a pause ends it, too."""
     watched = Watched(loops, loop, Path.cwd())
     seen = watched.look()
-    acting = Acting(loops, loop, Watch(loops))
-    last: list[str] = []
-    try:
-        with taken(loops.environ) as (terminal, notices):
-            left, seen = _shown(terminal, notices, watched, seen, acting, signals, ends_with_us)
-            if left.how == "finished":
-                columns, lines = terminal.screen.size()
-                look = Look(columns=columns, lines=lines, bars=terminal.bars)
-                last = [terminal.written(line) for line in last_frame(seen, look, time.time())]
-    finally:
-        acting.leave()
-    for line in last:
-        say(line)
+    terminal = Terminal(loops.environ)
+    if seen.status.state == "finished":
+        left = Left("finished", seen.status)
+    else:
+        acting = Acting(loops, loop, Watch(loops))
+        try:
+            with terminal.taken() as notices:
+                left, seen = _shown(terminal, notices, watched, seen, acting, signals, ends_with_us)
+        finally:
+            acting.leave()
+    if left.how == "finished":
+        columns, lines = terminal.screen.size()
+        for line in last_frame(seen, Look(columns=columns, lines=lines, bars=terminal.bars), time.time()):
+            say(terminal.written(line))
     return left
 
 
@@ -111,7 +111,7 @@ def _shown(
                 bars=terminal.bars,
                 keys=keys(shown.status, ends_with_us=ends_with_us),
                 question=typing.question(shown.status.id, columns),
-                notices=notices.shown(),
+                notices=notices.shown(acting.watch.problem),
             )
             now = time.time()
             # Its times have seconds: with all else the same it is the same frame.
@@ -144,8 +144,6 @@ def _left(seen: Seen, signals: Signals, ends_with_us: bool) -> Left | None:
 
 def _asked(seen: Seen, pending: str | None) -> Seen:
     """As it will be in a moment: what was asked for shows at once."""
-    from dataclasses import replace
-
     if pending in ("pause", "stop", "cancel"):
         return replace(seen, status=seen.status.model_copy(update={"asked": pending}))
     if pending == "resume":

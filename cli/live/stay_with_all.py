@@ -11,7 +11,7 @@ from beatctl.cli.live.acting import keep
 from beatctl.cli.live.frame import Look
 from beatctl.cli.live.screen import Vanished
 from beatctl.cli.live.seen import Running, running
-from beatctl.cli.live.stay import FRAME_S, taken
+from beatctl.cli.live.stay import FRAME_S, Terminal
 from beatctl.cli.live.table import table
 from beatctl.cli.output import say
 
@@ -34,11 +34,13 @@ def stay_with_all(loops: Loops, signals: Signals) -> bool:
 
     leave = keep(look_after)
     drawn: object = None
+    terminal = Terminal(loops.environ)
     try:
-        with taken(loops.environ) as (terminal, notices):
+        with terminal.taken() as notices:
             while signals.came is None:
                 columns, lines = terminal.screen.size()
-                look = Look(columns=columns, lines=lines, keys=["q leave"], notices=notices.shown())
+                problems = dict.fromkeys(watch.problem for watch in watches.values())
+                look = Look(columns=columns, lines=lines, keys=["q leave"], notices=notices.shown(*problems))
                 now = time.time()
                 if (look, int(now), changes) != drawn:
                     terminal.draw(table(known, _running(loops, known), look, now), columns)

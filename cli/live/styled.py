@@ -64,6 +64,8 @@ def ansi(line: Text, *, colours: bool) -> str:
     if not colours:
         return line.plain
     system = ColorSystem.STANDARD
+    line = line.copy()
+    line.stylize_before(line.style)  # the style of the whole line, which else the console would add
     pieces = line.render(_NOWHERE, end="")
     return "".join(
         piece.style.render(piece.text, color_system=system) if piece.style else piece.text for piece in pieces

@@ -224,6 +224,8 @@ def test_colours_only_where_they_are_wanted() -> None:
     lines = frame(seen(), Look(80, 24, keys=["p pause"], notices=["Gone"]), NOW)
     assert any("\x1b[" in ansi(line, colours=True) for line in lines)
     assert not any("\x1b" in ansi(line, colours=False) for line in lines)
+    in_use = next(line for line in lines if "in use" in line.plain)
+    assert ansi(in_use, colours=True).startswith("\x1b[2m ")
     # The 16 colours that a terminal's own palette decides on, light or dark: no other.
     assert not any(code in ansi(line, colours=True) for line in lines for code in (";5;", ";2;", "[97", "[37", "[30"))
 

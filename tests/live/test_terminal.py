@@ -116,6 +116,16 @@ def test_leaving_gives_the_terminal_back_and_leaves_the_loop_alone(
     assert status.state == "running"
 
 
+def test_a_core_dump_is_asked_for_with_the_terminal_given_back(
+    beatctl: Beatctl, written: WrittenLoop, terminals: Open
+) -> None:
+    terminal = terminals(beatctl, "watch", "k3f9", cwd=written.project)
+    terminal.until_line("q detach")
+    terminal.type("\x1c")
+    assert terminal.ended() == -signal.SIGQUIT
+    assert terminal.is_given_back
+
+
 def test_a_terminal_that_vanishes_ends_the_command_and_not_the_loop(
     beatctl: Beatctl, written: WrittenLoop, terminals: Open
 ) -> None:
