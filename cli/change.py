@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
+from beatctl.cli.lineage import is_edits, lineage, links, result_of
 from beatctl.cli.loops import Loops, folder_in_use
-from beatctl.cli.output import colour, out, out_bytes, out_json, say
+from beatctl.cli.output import colour, out, out_json, say
+from beatctl.cli.pager import NoPager, paged
 from beatctl.cli.problems import Problem, Usage
 from beatctl.cli.view import print_status_json, row_of
 
@@ -26,44 +29,70 @@ T = TypeVar("T")
 def diff(
     words: LoopAndNumber = None,
     stat: Annotated[bool, typer.Option("--stat", help="Only which files, and how much.")] = False,
+    no_pager: NoPager = False,
     as_json: Json = False,
 ) -> int:
     """Show what the loop changed.
 
-    From the baseline to the best; with N, what experiment N changed.
+    From the baseline to the best, without your own edits; with N, what experiment N changed.
     """
     loop, number = loop_and_number(words)
     loops = Loops()
     status = loops.find(loop)
-    before, after = _ends(loops, status, number)
+    ends = _experiment(loops, status, number) if number is not None else _result(loops, status)
     workspace = _workspace(loops, status)
-    text = _told(lambda: workspace.diff(before, after, stat=stat, color=colour(sys.stdout) and not as_json))
+    steps = _told(lambda: _one_step(workspace, ends))
+    colours = colour(sys.stdout) and not as_json
+    text = b"".join(_told(lambda: [workspace.diff(*step, stat=stat, color=colours) for step in steps]))
     if as_json:
-        paths = _told(lambda: workspace.changed_paths(before, after))
-        out_json({"from": before, "to": after, "paths": paths, "diff": text.decode("utf-8", "replace")})
+        paths = sorted({path for step in steps for path in _told(lambda step=step: workspace.changed_paths(*step))})  # type: ignore[misc]
+        out_json({"from": steps[0][0], "to": steps[-1][1], "paths": paths, "diff": text.decode("utf-8", "replace")})
     else:
-        out_bytes(text)
+        paged(text, plain=no_pager)
     return 0
 
 
-def _ends(loops: Loops, status: Status, number: int | None) -> tuple[str, str]:
-    """The two snapshots to compare. Raises Usage where there is nothing to compare yet."""
-    if number is not None:
-        row = row_of(loops, status, number)
-        parent = loops.ledger.row(status.id, row.parent) if row.parent is not None else None
-        if row.iteration == 0:
-            raise Usage("Iteration 0 is the baseline, the folder as it was: it changed nothing.")
-        if not row.snapshot or parent is None or not parent.snapshot:
-            raise Usage(f"Iteration {number} has no snapshot to compare.")
-        return parent.snapshot, row.snapshot
+def _experiment(loops: Loops, status: Status, number: int) -> list[tuple[str, str]]:
+    """The snapshots before and after an experiment. Raises Usage where there are none."""
+    row = row_of(loops, status, number)
+    parent = loops.ledger.row(status.id, row.parent) if row.parent is not None else None
+    if row.iteration == 0:
+        raise Usage("Iteration 0 is the baseline, the folder as it was: it changed nothing.")
+    if not row.snapshot or parent is None or not parent.snapshot:
+        raise Usage(f"Iteration {number} has no snapshot to compare.")
+    return [(parent.snapshot, row.snapshot)]
+
+
+def _result(loops: Loops, status: Status) -> list[tuple[str, str]]:
+    """The steps that lead to the loop's result, each from a snapshot to another, the user's edits left out.
+
+    Raises Usage where there is no baseline yet.
+    """
     first = status.baseline.snapshot if status.baseline else None
     if first is None:
         raise Usage(f"Loop {status.id} has no baseline yet.")
-    if status.best and status.best.snapshot:
-        return first, status.best.snapshot
-    # A retry that has not passed: the last try is what the folder holds.
-    tries = [row.snapshot for row in loops.ledger.rows(status.id, newest_first=True) if row.snapshot]
-    return first, tries[0] if tries else first
+    rows = {row.iteration: row for row in loops.rows(status.id)}
+    spec = json.loads(loops.ledger.spec(status.id) or "{}")
+    way = lineage(rows, result_of(status, rows, reverts=spec.get("on_fail") == "revert"))
+    steps: list[tuple[str, str]] = []
+    joined = False
+    for row in way:
+        step = links(rows, [row])
+        if not step or is_edits(row):
+            joined = False
+            continue
+        _, before, after = step[0]
+        steps = [*steps[:-1], (steps[-1][0], after)] if joined else [*steps, (before, after)]
+        joined = True
+    return steps or [(first, first)]
+
+
+def _one_step(workspace: Workspace, steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Steps that the user's own edits lie between, as one where they can do without those."""
+    if len(steps) < 2:
+        return steps
+    whole = workspace.composed(steps)
+    return [(steps[0][0], whole)] if whole is not None else steps
 
 
 def undo(loop: Loop = None, as_json: Json = False) -> int:

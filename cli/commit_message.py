@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,13 +15,21 @@ if TYPE_CHECKING:
     from beatctl.activities.ledger import Row, Status
 
 _SUBJECT = 72
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(`])")
 
 
 def subject(row: Row, status: Status) -> str:
-    """An experiment in a line, from what the agent said."""
-    first = next((line for line in row.summary.splitlines() if line.strip(" #*-`>")), "")
-    words = visible(first).strip(" #*-`>")
-    return cut(words, _SUBJECT) if words else f"Experiment {row.iteration} of loop {status.id}"
+    """An experiment in a line: the first sentence of what the agent said, cut where it is long."""
+    words = _said(row)
+    return _first(words) if words else f"Experiment {row.iteration} of loop {status.id}"
+
+
+def _first(words: str) -> str:
+    return cut(_SENTENCE.split(words, maxsplit=1)[0].removesuffix("."), _SUBJECT)
+
+
+def _said(row: Row) -> str:
+    return visible(row.summary).strip(" #*-`>")
 
 
 def of_one(row: Row, status: Status, template: str | None) -> str:
@@ -49,12 +59,9 @@ def filled(template: str, row: Row, status: Status) -> str:
 
 
 def _rest(row: Row) -> str:
-    """What the agent said beyond the first line."""
-    said = row.summary.strip()
-    lines = [visible(line).rstrip() for line in said.splitlines()]
-    if len(lines) < 2 and len(said) <= _SUBJECT:
-        return ""
-    return "\n".join(lines if len(lines[0]) > _SUBJECT else lines[1:]).strip()
+    """All that the agent said, where that is more than the first line."""
+    words = _said(row)
+    return textwrap.fill(words, 76, break_long_words=False) if words.removesuffix(".") != _first(words) else ""
 
 
 def _scored(row: Row) -> str:

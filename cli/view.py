@@ -6,20 +6,22 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from beatctl.activities.doing import told
 from beatctl.cli import render, service
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
+from beatctl.cli.experiment import Look, experiment_text
 from beatctl.cli.loops import Loops
-from beatctl.cli.output import colour, out, out_json, paint, say, visible, width
+from beatctl.cli.output import colour, out, out_json, width
+from beatctl.cli.pager import NoPager, paged
 from beatctl.cli.problems import Usage
 from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
     from beatctl.activities.ledger import Row, Status
-
-_TAIL_LINES = 20
 
 
 def status(loop: Loop = None, as_json: Json = False) -> int:
@@ -67,9 +69,16 @@ def why_idle(loops: Loops, status: Status) -> str:
     return "No worker is running: the loop waits. Go on with: beatctl up -d"
 
 
-def show(words: LoopAndNumber = None, as_json: Json = False) -> int:
+def show(
+    words: LoopAndNumber = None,
+    prompt: Annotated[bool, typer.Option("--prompt", help="With the prompt in full.")] = False,
+    no_pager: NoPager = False,
+    as_json: Json = False,
+) -> int:
     """Show all experiments, or number N whole."""
     loop, number = loop_and_number(words)
+    if prompt and number is None:
+        raise Usage("--prompt goes with an experiment's number: beatctl show 12 --prompt")
     loops = Loops()
     found = loops.find(loop)
     service.bring_back_if_gone(loops, found)
@@ -84,7 +93,9 @@ def show(words: LoopAndNumber = None, as_json: Json = False) -> int:
     if as_json:
         out_json(row.model_dump(mode="json"))
     else:
-        _print_experiment(loops, found, row)
+        look = Look(whole_prompt=prompt, colours=colour(sys.stdout), columns=width())
+        text = experiment_text(loops, found, row, look)
+        paged(text.encode(sys.stdout.encoding or "utf-8", "replace"), plain=no_pager)
     return 0
 
 
@@ -101,7 +112,9 @@ def row_of(loops: Loops, status: Status, number: int) -> Row:
     if row is None:
         last = loops.ledger.rows(status.id, newest_first=True, limit=1)
         there = f"There are 0 to {last[0].iteration}." if last else "It has none yet."
-        raise Usage(f"Loop {status.id} has no iteration {number}. {there}")
+        runs = loops.folder(status.id).iteration(number).is_dir()
+        at_work = f" #{number} is at work: beatctl logs {status.id} {number}" if runs else ""
+        raise Usage(f"Loop {status.id} has no iteration {number}. {there}{at_work}")
     return row
 
 
@@ -116,96 +129,3 @@ def _print_rows(status: Status, rows: list[Row]) -> None:
         mark = "*" if row.iteration == best else " "
         line = render.row_line(row, render.parent_score(row, known), colours=colours, columns=columns - 2)
         out(f"{mark} {line}")
-
-
-def _print_experiment(loops: Loops, status: Status, row: Row) -> None:
-    colours = colour(sys.stdout)
-    parent = loops.ledger.row(status.id, row.parent) if row.parent is not None else None
-    percent = render.change(row.score, parent.score if parent else None)
-    out(f"{paint(f'#{row.iteration}', 'bold', on=colours)} {row.verdict}  {status.id}  {visible(status.goal)[:80]}")
-    scored = render.score(row.score) + (f" ({percent} against #{row.parent})" if percent else "")
-    samples = ", ".join(render.score(value) for value in row.samples) if len(row.samples) > 1 else ""
-    agent = row.agent
-    for name, text in (
-        ("score", scored if row.score is not None else ""),
-        ("samples", samples),
-        ("reason", visible(row.reason or "")),
-        ("started", f"{row.started_at}, took {in_words(row.duration_s)}"),
-        ("agent", _agent_words(row) if agent else ""),
-        ("evaluator", _evaluator_words(row)),
-        ("snapshot", row.snapshot or ""),
-        ("logs", row.logs or ""),
-    ):
-        if text:
-            out(f"  {name:<10}{text}")
-    folder = loops.folder(status.id).iteration(row.iteration)
-    prompts = sorted(folder.glob("agent*/prompt.md"))
-    for prompt in prompts:
-        out(f"  {'prompt':<10}{prompt}")
-    if row.notes:
-        _section("Your notes, in its prompt and those after it", "\n".join(row.notes), colours)
-    if row.summary:
-        _section("The agent said", row.summary.rstrip(), colours)
-    said = _evaluator_tail(folder)
-    if said:
-        _section("The evaluator's output (its end)", said, colours)
-    stat = _stat(loops, status, row, parent)
-    if stat:
-        _section("Changed", stat, colours)
-
-
-def _section(title: str, text: str, colours: bool) -> None:
-    out("")
-    out(paint(title, "bold", on=colours))
-    for line in text.splitlines():
-        out(f"  {visible(line) if not line.startswith(' ') else ' ' + visible(line)}")
-
-
-def _agent_words(row: Row) -> str:
-    agent = row.agent
-    assert agent is not None
-    parts = [" ".join(word for word in (agent.name, agent.version) if word)]
-    if agent.model:
-        parts.append(agent.model)
-    parts.append(f"exit code {agent.exit_code}" if agent.exit_code is not None else "no exit code")
-    parts.append(in_words(agent.duration_s))
-    if agent.cost_usd is not None:
-        parts.append(f"${agent.cost_usd:.2f}")
-    if agent.tokens is not None:
-        parts.append(f"{agent.tokens:,} tokens")
-    if agent.adopted:
-        parts.append("adopted by a restarted worker")
-    if agent.lost:
-        parts.append(f"{agent.lost} lost and run again")
-    return ", ".join(parts)
-
-
-def _evaluator_words(row: Row) -> str:
-    evaluator = row.evaluator
-    if evaluator is None:
-        return ""
-    code = f"exit code {evaluator.exit_code}" if evaluator.exit_code is not None else "no exit code"
-    return f"{code}, {in_words(evaluator.duration_s)}"
-
-
-def _evaluator_tail(folder: Path) -> str:
-    from beatctl.cli.logs import outputs, tail
-
-    runs = [run for run in outputs(folder) if run.kind.startswith(("evaluator", "check"))]
-    if not runs:
-        return ""
-    text = "".join(tail(stream, _TAIL_LINES) for stream in (runs[-1].stdout, runs[-1].stderr))
-    return text.rstrip()
-
-
-def _stat(loops: Loops, status: Status, row: Row, parent: Row | None) -> str:
-    if parent is None or not parent.snapshot or not row.snapshot:
-        return ""
-    from beatctl.activities.workspace import Workspace, WorkspaceProblem
-
-    try:
-        workspace = Workspace.load(loops.folder(status.id))
-        return workspace.diff(parent.snapshot, row.snapshot, stat=True).decode("utf-8", "replace").rstrip()
-    except (WorkspaceProblem, OSError) as problem:
-        say(f"The changes can't be shown: {problem}")
-        return ""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .cleaning import Cleaner
 from .files import lstat, remove_tree, shown
-from .git import GitFailed
+from .git import Git, GitFailed
 from .manifest import Manifest
 from .places import Repository
 from .private_git import PrivateGit
@@ -204,7 +204,7 @@ class Planner:
             return set()
 
 
-def merge_trees(git: UserGit, private: PrivateGit, base: str, ours: str, theirs: str) -> tuple[str, list[bytes]]:
+def merge_trees(git: Git, private: PrivateGit, base: str, ours: str, theirs: str) -> tuple[str, list[bytes]]:
     """Three trees merged, and the paths where `ours` and `theirs` contradict each other."""
     if base == ours or ours == theirs:
         return theirs, []

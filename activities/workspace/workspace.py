@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from beatctl.activities.home import LoopFolder
 
+from .applying import merge_trees
 from .baseline import take_baseline
 from .files import locked, shown
 from .guarding import Guarding
@@ -224,6 +225,23 @@ class Workspace:
         The folder itself may be gone.
         """
         return many_diffs(self._private, pairs, most)
+
+    def composed(self, links: Sequence[tuple[str, str]]) -> str | None:
+        """A snapshot of what some steps (from one snapshot to another) come to on top of the first of all.
+
+        None where one of them cannot do without what came between it and the one before.
+        """
+        first = self._private.read_commit(links[0][0])
+        tree = first.tree
+        for before, after in links:
+            base, theirs = (self._private.read_commit(name).tree for name in (before, after))
+            try:
+                tree, conflicts = merge_trees(self._private.git, self._private, base, tree, theirs)
+            except WorkspaceProblem:
+                return None
+            if conflicts:
+                return None
+        return self._private.write_commit(tree, [links[0][0]], first.message)
 
     def changed_paths(self, a: str, b: str) -> list[str]:
         """Paths that differ between two snapshots, in content, mode or folders."""

@@ -49,7 +49,7 @@ case $i in
 5) echo smaller > f.up; sed -i 's/\r$//' dos.txt;;
 6) exit 7;;
 7) sed -i '31s/.*/def later(): return 2/' shared.py; sed -i '21s/.*/line 21 again/' dos.txt;;
-8) sed -i 's/$/\r/' shared.py; printf '\377\376' > "$(printf 'b\351d')";;
+8) sed -i 's/$/\r/' new-name.txt; printf '\377\376' > "$(printf 'b\351d')";;
 esac
 echo "# Step $i: lower n"
 """

@@ -1,0 +1,222 @@
+"""One experiment whole: how it went, what the agent was asked and said, what the evaluator printed, what changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beatctl.cli import render
+from beatctl.cli.cells import wrap
+from beatctl.cli.lineage import is_edits
+from beatctl.cli.logs import Output, outputs, tail
+from beatctl.cli.loops import Loops
+from beatctl.cli.output import paint, visible
+from beatctl.cli.times import local
+from beatctl.cli.units import in_words
+
+if TYPE_CHECKING:
+    from beatctl.activities.agents.spec import AgentSpec
+    from beatctl.activities.ledger import AgentRow, Row, Status
+
+_TAIL_LINES = 20
+_PROMPT_LINES = 12
+_DIFF_LINES = 80
+
+
+@dataclass(frozen=True)
+class Look:
+    """How much is shown, and for what kind of screen."""
+
+    whole_prompt: bool = False
+    colours: bool = False
+    columns: int = 100
+
+
+def experiment_text(loops: Loops, status: Status, row: Row, look: Look) -> str:
+    """An iteration in words, whatever of its files is still there."""
+    parent = loops.ledger.row(status.id, row.parent) if row.parent is not None else None
+    folder = loops.folder(status.id).iteration(row.iteration)
+    lines = _head(status, row, parent, look)
+    runs = outputs(folder)
+    if not runs and not is_edits(row):
+        lines.append(f"  {'':<10}The files of its runs are gone: its prompt and what was printed can't be shown.")
+    text = _Text(lines, look)
+    agents = _last_tries([run for run in runs if run.kind.startswith("agent")])
+    for number, run in enumerate(agents.values(), 1):
+        step = f", step {number}" if len(agents) > 1 else ""
+        _prompt(text, run.folder.parent / "prompt.md", f"Prompt{step}", f"{status.id} {row.iteration}")
+        if len(agents) > 1:
+            text.section(f"The agent said{step}", wrap(_said(loops, status, run), look.columns - 2))
+    if row.notes:
+        text.section("Your notes, in its prompt and those after it", list(row.notes))
+    if row.summary and not is_edits(row) and len(agents) < 2:
+        text.section("The agent said", wrap(visible(row.summary), look.columns - 2))
+    for title, kind in (("The check's output", "check"), ("The evaluator's output", "evaluator")):
+        _output(text, title, [run for run in runs if _is(run.kind, kind)])
+    again = [run for run in runs if _is(run.kind, "best")]
+    _output(text, "The evaluator's output for the best version, measured again", again)
+    _changed(text, loops, status, row, parent)
+    return "\n".join(text.lines) + "\n"
+
+
+class _Text:
+    def __init__(self, lines: list[str], look: Look) -> None:
+        self.lines = lines
+        self.look = look
+
+    def section(self, title: str, lines: list[str], *, raw: bool = False) -> None:
+        """A heading and what is below it; `raw` lines are ours, escape sequences included."""
+        self.lines += ["", paint(title, "bold", on=self.look.colours)]
+        self.lines += [f"  {line if raw else _printable(line)}".rstrip() for line in lines]
+
+
+def _printable(line: str) -> str:
+    """A line as it is indented, without what would move the cursor."""
+    line = line.expandtabs(8)
+    return "".join(c if c.isprintable() else " " for c in line)
+
+
+def _head(status: Status, row: Row, parent: Row | None, look: Look) -> list[str]:
+    on = look.colours
+    best = status.best is not None and status.best.iteration == row.iteration and status.strategy == "optimize"
+    verdict = paint(row.verdict, *render.VERDICT_STYLES.get(row.verdict, ()), on=on)
+    mark = "  (the best)" if best and row.iteration else ""
+    lines = [f"{paint(f'#{row.iteration}', 'bold', on=on)} {verdict}{mark}  {status.id}  {visible(status.goal)[:80]}"]
+    percent = render.change(row.score, parent.score if parent else None)
+    scored = render.score(row.score) + (f" ({percent} against #{row.parent})" if percent else "")
+    agent = row.agent
+    steps = agent.steps or [] if agent else []
+    ref = f" (refs/beatctl/{status.id}/{row.iteration})" if row.snapshot else ""
+    metrics = ", ".join(f"{visible(name)} {render.score(value)}" for name, value in row.metrics.items())
+    for name, text in (
+        ("score", scored if row.score is not None else ""),
+        ("samples", ", ".join(render.score(value) for value in row.samples) if len(row.samples) > 1 else ""),
+        ("metrics", metrics),
+        ("reason", visible(row.reason or "")),
+        ("edits", visible(row.summary) if is_edits(row) else ""),
+        ("started", f"{local(row.started_at):%Y-%m-%d %H:%M:%S}, took {in_words(row.duration_s)}"),
+        ("agent", _agent_words(agent) if agent else ""),
+        *((f"  step {number}", _agent_words(step)) for number, step in enumerate(steps, 1)),
+        ("session", visible(agent.session_id) if agent and agent.session_id and not steps else ""),
+        ("evaluator", _evaluator_words(row)),
+        ("snapshot", f"{row.snapshot}{ref}" if row.snapshot else ""),
+        ("logs", row.logs or ""),
+    ):
+        if text:
+            lines.append(f"  {name:<10}{text}")
+    return lines
+
+
+def _agent_words(agent: AgentRow) -> str:
+    parts = [" ".join(word for word in (agent.name, agent.version) if word)]
+    if agent.model:
+        parts.append(visible(agent.model))
+    parts.append(_exit_words(agent.exit_code))
+    parts.append(in_words(agent.duration_s))
+    if agent.cost_usd is not None:
+        parts.append(f"${agent.cost_usd:.2f}")
+    if agent.tokens is not None:
+        parts.append(f"{agent.tokens:,} tokens")
+    if agent.adopted:
+        parts.append("adopted by a restarted worker")
+    if agent.lost:
+        parts.append(f"{agent.lost} lost and run again")
+    return ", ".join(parts)
+
+
+def _evaluator_words(row: Row) -> str:
+    evaluator = row.evaluator
+    return f"{_exit_words(evaluator.exit_code)}, {in_words(evaluator.duration_s)}" if evaluator is not None else ""
+
+
+def _exit_words(code: int | None) -> str:
+    if code is None:
+        return "no exit code"
+    return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _is(kind: str, base: str) -> bool:
+    """Whether a run's folder is one of these: `evaluator`, `evaluator-2`, …"""
+    return kind == base or (kind.startswith(f"{base}-") and kind.removeprefix(f"{base}-").isdigit())
+
+
+def _last_tries(runs: list[Output]) -> dict[str, Output]:
+    """The last try of each run, in the order they began."""
+    return {run.kind: run for run in runs}
+
+
+def _prompt(text: _Text, file: Path, title: str, words: str) -> None:
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    except OSError:
+        return
+    if text.look.whole_prompt or len(lines) <= _PROMPT_LINES + 3:
+        text.section(f"{title}, {file}", lines)
+        return
+    text.section(f"{title}, its first {_PROMPT_LINES} of {len(lines)} lines", lines[:_PROMPT_LINES])
+    text.lines.append(f"  … the whole: beatctl show {words} --prompt")
+
+
+def _said(loops: Loops, status: Status, run: Output) -> str:
+    """The last message of a pipeline's step, from what it printed."""
+    from beatctl.activities import agents
+
+    spec = _agent_spec(loops, status)
+    if spec is None:
+        return ""
+    try:
+        result = json.loads((run.folder / "result.json").read_bytes())
+        code, signal = result.get("exit_code"), result.get("signal")
+    except (OSError, ValueError):
+        code, signal = None, None
+    message = run.folder.parent / "last-message.txt"
+    return visible(agents.read_outcome(spec, run.stdout, run.stderr, code, signal, message).summary)
+
+
+def _agent_spec(loops: Loops, status: Status) -> AgentSpec | None:
+    from beatctl.activities.agents.spec import AgentSpec
+
+    try:
+        return AgentSpec.model_validate(json.loads(loops.ledger.spec(status.id) or "{}")["agent"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _output(text: _Text, title: str, runs: list[Output]) -> None:
+    """The end of what the last of some runs printed."""
+    if not runs:
+        return
+    run = runs[-1]
+    for stream, name in ((run.stdout, ""), (run.stderr, ", standard error")):
+        said = tail(stream, _TAIL_LINES).rstrip().splitlines()
+        if said:
+            which = f", {run.kind}" if len(_last_tries(runs)) > 1 else ""
+            text.section(f"{title}{which}{name} (its end; whole: {stream})", said)
+
+
+def _changed(text: _Text, loops: Loops, status: Status, row: Row, parent: Row | None) -> None:
+    """The experiment's diff, or where that is long what it comes to and how to see it."""
+    if parent is None or not parent.snapshot or not row.snapshot:
+        return
+    from beatctl.activities.workspace import Workspace, WorkspaceProblem
+
+    ends = (parent.snapshot, row.snapshot)
+    title = f"Changed since #{parent.iteration}"
+    try:
+        workspace = Workspace.load(loops.folder(status.id))
+        stat = workspace.diff(*ends, stat=True, color=text.look.colours).decode("utf-8", "replace").splitlines()
+        if not stat:
+            paths = workspace.changed_paths(*ends)
+            text.section(title, [f"modes or folders alone: {', '.join(paths[:5])}" if paths else "nothing"])
+            return
+        text.section(title, stat, raw=text.look.colours)
+        whole = workspace.diff(*ends, color=text.look.colours).decode("utf-8", "replace").splitlines()
+    except (WorkspaceProblem, OSError) as problem:
+        text.section(title, [f"The changes can't be shown: {problem}"])
+        return
+    if len(whole) > _DIFF_LINES:
+        text.lines.append(f"  The whole ({len(whole):,} lines): beatctl diff {status.id} {row.iteration}")
+    else:
+        text.lines += ["", *(f"  {line if text.look.colours else _printable(line)}".rstrip() for line in whole)]
