@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
 from beatctl.worker.run_folder import EMBEDDED, RunFolder
 from beatctl.workflows.spec import Limits
 from tests.live.terminal import Terminal
-from tests.support import Beatctl
+from tests.support import Beatctl, clean_environment, remove_tree
 
 Open = Callable[..., Terminal]
 
@@ -64,6 +66,26 @@ def row(number: int, verdict: Any, score: float | None = None, **more: Any) -> R
     return Row(
         iteration=number, verdict=verdict, score=score, started_at=timestamp(0), duration_s=1, parent=parent, **more
     )
+
+
+@pytest.fixture(scope="session")
+def idle_beatctl() -> Iterator[Beatctl]:
+    """The real command with a home in which no server and no worker ever run."""
+    folder = Path(tempfile.mkdtemp(prefix="bt-")).resolve()
+    command = Beatctl(clean_environment(folder, None))
+    yield command
+    command.close()
+    remove_tree(folder)
+
+
+@pytest.fixture
+def beatctl(idle_beatctl: Beatctl) -> Iterator[Beatctl]:
+    """That command, with no loop of another test."""
+    yield idle_beatctl
+    home = Home(idle_beatctl.home)
+    for status in Ledger(home.ledger).statuses():
+        Ledger(home.ledger).remove_loop(status.id)
+        shutil.rmtree(home.loop(status.id).root, ignore_errors=True)
 
 
 @pytest.fixture
