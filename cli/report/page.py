@@ -16,8 +16,9 @@ from beatctl.cli.cells import cut
 from beatctl.cli.output import visible
 from beatctl.cli.report import sentences
 from beatctl.cli.report.diffs import Diffs
-from beatctl.cli.report.model import Report, Spent, percent, to_beat
+from beatctl.cli.report.model import Report, percent, to_beat
 from beatctl.cli.report.picture import drawn
+from beatctl.cli.report.spending import Spent
 from beatctl.cli.units import in_words
 
 PAGE_STARTS_WITH = '<!doctype html>\n<html lang="en" data-made-by="beatctl">'
@@ -85,6 +86,7 @@ def page(report: Report, rows: Sequence[Row], diffs: Diffs, now: float) -> str:
         agents=_spent(report.by_agent),
         steps=[(sentences.step_name(report, step), step) for step in report.by_step],
         by_verdict=_spent(report.by_verdict),
+        notes=sentences.notes(report),
         survived=sentences.survived(report),
         commands=sentences.next_commands(report),
         lines=[_line(row, known, most) for row in rows],
@@ -123,7 +125,8 @@ def _facts(report: Report) -> list[tuple[str, str, bool]]:
         ("Check", report.check or "", True),
         ("Agent", runs, False),
         ("Started", _day(report.started_at), False),
-        ("Folder", report.directory, True),
+        ("Folder", report.worktree if report.origin else report.directory, True),
+        ("Made from", report.origin or "", True),
         ("Limits", render.limits_line(report.limits, strategy=report.strategy) if report.limits else "", False),
     ]
     return [(name, visible(text), code) for name, text, code in found if text]

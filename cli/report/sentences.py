@@ -8,7 +8,8 @@ from beatctl.cli import render
 from beatctl.cli.app import COMMANDS
 from beatctl.cli.cells import cut
 from beatctl.cli.output import visible
-from beatctl.cli.report.model import Report, Spent
+from beatctl.cli.report.model import Report
+from beatctl.cli.report.spending import Spent
 from beatctl.cli.units import in_words
 
 
@@ -192,7 +193,7 @@ def _fitting(report: Report) -> list[Next]:
             Next("beatctl start …", "again, once it is mended"),
         ]
     changed = report.best is not None and report.best.iteration > 0
-    more = Next(f"beatctl resume {loop} -n +{_more(report)}", "go on from the best" if changed else "go on")
+    more = Next(f"beatctl resume {loop} {_more(report)}", "go on from the best" if changed else "go on")
     if report.strategy == "retry" and report.best is None and report.iterations:
         tries = [
             Next(f"beatctl logs {loop}", "how the last try ended"),
@@ -204,7 +205,7 @@ def _fitting(report: Report) -> list[Next]:
         return [*looked, *([more] if report.iterations else [])]
     shown = [
         Next(f"beatctl diff {loop}", "what the loop changed"),
-        Next(f"beatctl apply {loop} --branch NAME", _applied(report)),
+        Next(f"beatctl apply {loop}{'' if report.branch else ' --branch NAME'}", _applied(report)),
         _undo(loop),
     ]
     return [*shown, more] if report.strategy == "optimize" else shown
@@ -223,5 +224,17 @@ def _stop(loop: str) -> Next:
     return Next(f"beatctl stop {loop}", "end it after this iteration")
 
 
-def _more(report: Report) -> int:
-    return int(report.limits.get("max_iterations") or 0) or 10
+def _more(report: Report) -> str:
+    """The limit that has to give for a loop that ended to go on."""
+    if report.reason == "target":
+        return "--target none"
+    if report.reason == "max-duration" and report.limits.get("for_s"):
+        return f"--for {in_words(float(report.limits['for_s'])).replace(' ', '')}"
+    return f"-n +{int(report.limits.get('max_iterations') or 0) or 10}"
+
+
+def notes(report: Report) -> list[tuple[str, str]]:
+    """What the user told the agent on the way: from which iteration on, and the words."""
+    return [
+        (f"#{note.iteration}" if note.iteration is not None else "next", visible(note.text)) for note in report.notes
+    ]

@@ -6,7 +6,8 @@ from beatctl.cli import render
 from beatctl.cli.cells import cells, cut, pad, wrap
 from beatctl.cli.output import paint, visible
 from beatctl.cli.report import sentences
-from beatctl.cli.report.model import Kept, Report, Spent, Stair, Tries
+from beatctl.cli.report.model import Kept, Report, Stair, Tries
+from beatctl.cli.report.spending import Spent
 from beatctl.cli.units import in_words
 
 _MOST_KEPT = 25
@@ -24,6 +25,11 @@ def lines(report: Report, *, colours: bool = False, columns: int = 100) -> list[
     _tries(writer, report)
     _time(writer, report)
     _cost(writer, report)
+    notes = sentences.notes(report)
+    if notes:
+        writer.section("Your notes", legend="from which iteration on")
+        for number, text in notes:
+            writer.line(f"{number:<6}", last=text)
     survived = sentences.survived(report)
     if survived:
         writer.section("Survived")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, timestamp
+from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Note, timestamp
 from beatctl.cli.report import sentences, tsv
 from beatctl.cli.report.axis import axis_for, ticks
 from beatctl.cli.report.model import made
@@ -95,6 +95,27 @@ def test_time_is_told_by_what_it_went_into() -> None:
     assert (going.under_way_s, going.waiting_s) == (50.0, 3940.0)
 
 
+def test_time_between_an_end_and_going_on_is_no_wait() -> None:
+    rows = [
+        row(0, "baseline", 5.0, started_at=timestamp(STARTED)),
+        row(1, "keep", 4.0, parent=0, started_at=timestamp(STARTED + 60)),
+        row(2, "keep", 3.0, parent=1, started_at=timestamp(STARTED + 9_000)),
+        row(3, "keep", 2.0, parent=2, started_at=timestamp(STARTED + 10_000)),
+    ]
+    found = report_of(optimized(rows, idle_s=8_880.0, elapsed_s=1_170.0))
+    assert [(wait.before, wait.duration_s) for wait in found.survived.waits] == [(3, 950.0)]
+    assert found.times.waiting_s == 970.0
+
+
+def test_a_worktrees_branch_and_the_users_notes_are_told() -> None:
+    notes = [Note(text="try lazy loading", at="", iteration=2), Note(text="not\x1b[2J the charts", at="")]
+    loop = optimized([row(0, "baseline", 5.0), row(1, "keep", 4.0, parent=0)], branch="small", notes=notes)
+    text = text_of(loop)
+    assert "beatctl apply k3f9  " in text
+    assert "#2    try lazy loading" in text
+    assert "next  not [2J the charts" in text
+
+
 @pytest.mark.parametrize("columns", [60, 80, 160])
 @pytest.mark.parametrize("loop", [noisy(120), retried(["exit code 1"] * 40, passed=False), pipeline()])
 def test_no_line_is_wider_than_the_terminal(loop: Made, columns: int) -> None:
@@ -142,7 +163,11 @@ def test_a_pipeline_tells_what_each_step_took() -> None:
         ({"outcome": "unchanged", "reason": "plateau", "limits": {"plateau": 5}}, ["5 iterations without a better"]),
         ({"outcome": "failed", "reason": "no-baseline", "detail": "No score from the baseline."}, ["logs k3f9 0"]),
         ({"outcome": "cancelled", "reason": "cancelled"}, ["You cancelled it."]),
-        ({"outcome": "improved", "reason": "max-duration", "limits": {"for_s": 28800}}, ["Its time is over (8h)."]),
+        (
+            {"outcome": "improved", "reason": "max-duration", "limits": {"for_s": 30600}},
+            ["over (8h 30m)", "--for 8h30m"],
+        ),
+        ({"outcome": "reached", "reason": "target", "limits": {"target": 5.0}}, ["target 5 is met", "--target none"]),
     ],
 )
 def test_why_and_what_to_type_next_fit_how_it_stands(state: dict[str, Any], words: list[str]) -> None:
