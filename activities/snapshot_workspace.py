@@ -31,6 +31,8 @@ class OpenInput(BaseModel):
     loop: str
     worktree: str
     allow_large: bool = False
+    own_worktree: bool = False
+    """It is a linked worktree that was made for the loop."""
     task: Task
 
 
@@ -89,7 +91,9 @@ def open_workspace(home: Home, given: OpenInput) -> Opened:
     loop = home.loop(given.loop)
     with told_as_problem():
         loop.task.write_text(given.task.model_dump_json(), encoding="utf-8")
-        workspace = Workspace.open(loop, Path(given.worktree), allow_large=given.allow_large)
+        workspace = Workspace.open(
+            loop, Path(given.worktree), allow_large=given.allow_large, own_worktree=given.own_worktree
+        )
         return Opened(baseline=workspace.baseline, warnings=told(workspace.warnings))
 
 

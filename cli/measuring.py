@@ -147,7 +147,9 @@ class _Measuring:
             self._heed()
             folder = self._loops.folder(spec.id)
             folder.task.write_text(task_of(spec).model_dump_json(), encoding="utf-8")
-            workspace = Workspace.open(folder, Path(spec.worktree), allow_large=spec.allow_large)
+            workspace = Workspace.open(
+                folder, Path(spec.worktree), allow_large=spec.allow_large, own_worktree=spec.origin is not None
+            )
             measured.warnings = workspace.warnings
             try:
                 await self._judge(workspace)

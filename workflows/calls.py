@@ -68,7 +68,13 @@ class Calls:
 
     async def open(self) -> Opened:
         spec = self._spec
-        given = OpenInput(loop=spec.id, worktree=spec.worktree, allow_large=spec.allow_large, task=task_of(spec))
+        given = OpenInput(
+            loop=spec.id,
+            worktree=spec.worktree,
+            allow_large=spec.allow_large,
+            own_worktree=spec.origin is not None,
+            task=task_of(spec),
+        )
         return await workflow.execute_activity_method(
             Activities.open_workspace,
             given,

@@ -27,7 +27,7 @@ MOST_FILES = 200_000
 _SETTLED_NS = 1_500_000_000
 
 
-def take_baseline(folder: LoopFolder, root: Path, *, allow_large: bool) -> State:
+def take_baseline(folder: LoopFolder, root: Path, *, allow_large: bool, own_worktree: bool) -> State:
     """Snapshot 0: private git directory, frozen ignore rules, copies of the repository, and the first commit."""
     place = folder.workspace
     repository = find_repository(root)
@@ -56,7 +56,8 @@ def take_baseline(folder: LoopFolder, root: Path, *, allow_large: bool) -> State
     manifest.repositories = sorted(found.repositories)
     guards = ["", *(os.fsdecode(path) for path in manifest.repositories)]
     warnings += _ignored_submodules(root, user, found)
-    warnings += Guarding(place, root, folder.id).arm(guards)
+    guarding = Guarding(place, root, folder.id, own_worktree=own_worktree)
+    warnings += guarding.arm(guards)
     tree, name = private.write_tree(), manifest.save(place / "manifests")
     head = _head(user)
     message = with_trailers(f"beatctl: {folder.id} baseline", {"Beatctl-Manifest": name})
@@ -64,7 +65,7 @@ def take_baseline(folder: LoopFolder, root: Path, *, allow_large: bool) -> State
     refs = HeldRefs(repository.common_dir if repository else private.dir, place, folder.id)
     refs.take_others()
     refs.write("0", commit)
-    Guarding(place, root, folder.id).sync_objects()
+    guarding.sync_objects()
     folders.save(place)
     state = State(
         root=os.fspath(root),
@@ -77,6 +78,7 @@ def take_baseline(folder: LoopFolder, root: Path, *, allow_large: bool) -> State
         hot=still_hot(signatures),
         guards=guards,
         warnings=warnings,
+        own_worktree=own_worktree,
     )
     state.save(place, lasting=True)
     return state

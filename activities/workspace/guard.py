@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from . import dotgit, refs
 from .admin_files import (
@@ -18,8 +17,6 @@ from .admin_files import (
     Listing,
     adopt,
     differing,
-    listing_from_json,
-    listing_to_json,
     put_back,
     refreshed,
     same_signatures,
@@ -27,12 +24,14 @@ from .admin_files import (
     stores,
 )
 from .agent_commits import AgentCommits, from_reflogs, worth_keeping
+from .areas import Area, Change, read, recorded_refs
 from .dotgit import Dotgit
-from .files import lstat, read_json, read_regular, remove_tree, to_bytes, to_text, write_json
+from .files import lstat, parents, read_json, read_regular, remove_tree, to_text, write_json, write_whole
 from .object_mirror import ObjectMirror
 from .other_worktrees import checked_out_elsewhere, is_shared, stashed_elsewhere
 from .places import Repository, find_repository
 from .problems import WorkspaceProblem
+from .users_at_work import First, is_guarded, made_commits, refs_to_undo, settings, write_refs
 
 
 @dataclass
@@ -43,54 +42,15 @@ class Repaired:
     kept: list[str] = field(default_factory=list)
 
 
-@dataclass
-class Area:
-    """One git directory that is guarded: a work tree's own, or the one it shares with others."""
-
-    base: Path
-    listing: Listing
-    stores: list[bytes]
-    shared: bool
-    """Whether other work trees use it too: then only what they share is put back."""
-    inode: int
-    elsewhere: list[str]
-    """Branches that other work trees had checked out."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "base": os.fspath(self.base),
-            "listing": listing_to_json(self.listing),
-            "stores": [to_text(path) for path in self.stores],
-            "shared": self.shared,
-            "inode": self.inode,
-            "elsewhere": self.elsewhere,
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Area:
-        listing, held = listing_from_json(data["listing"]), list(map(to_bytes, data["stores"]))
-        return cls(Path(data["base"]), listing, held, data["shared"], data["inode"], data["elsewhere"])
-
-
-@dataclass
-class Change:
-    """What a child did to one git directory."""
-
-    area: Area
-    paths: list[bytes]
-    """Below the git directory: to be put back."""
-    elsewhere: set[str]
-    """Refs that move with other work trees."""
-    gone: bool
-    """Whether nothing is left of the git directory."""
-
-
 class Guard:
     """The guard of one `.git`: that of the root, or of a nested repository."""
 
-    def __init__(self, folder: Path, place: Path, links: Path | None, *, covered: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, place: Path, links: Path | None, *, covered: Path | None = None, users_at_work: bool = False
+    ) -> None:
         """`folder` holds the `.git`; `place` is where the guard keeps its copies; `links` is where second names of
-        objects can be kept, None when nowhere; `covered` is a git directory that another guard looks after."""
+        objects can be kept, None when nowhere; `covered` is a git directory that another guard looks after.
+        `users_at_work`: the worktree is the loop's own, in a repository where the user goes on working."""
         self.folder = folder
         self.dotgit = folder / ".git"
         self.place = place
@@ -98,6 +58,8 @@ class Guard:
         self._links = links
         self._copies = Copies(place / "copies")
         self._record = place / "guard.json"
+        self._first = First(place)
+        self._users_at_work = users_at_work
 
     @property
     def taken(self) -> bool:
@@ -140,6 +102,9 @@ class Guard:
         areas = [self._taken(base, shared, bases[0][0], old) for base, shared in bases]
         if areas != old or now != before:
             self._write(now, areas, old)
+        if areas and areas != old:
+            base = areas[-1].base
+            self._first.note(lambda: refs.all_refs(base), read(base, b"config"))
         self.sync_objects(areas, children_ran=False)
 
     def _taken(self, base: Path, shared: bool, own: Path, old: list[Area]) -> Area:
@@ -196,8 +161,8 @@ class Guard:
             )
         if self.sync_objects(areas, children_ran=True):
             done.what.append("objects")
-        changes = [self._change(area, areas[0].base) for area in areas]
-        if any(change.paths for change in changes):
+        changes = [self._change(area, areas[0]) for area in areas]
+        if any(change.paths or change.refs or change.config is not None for change in changes):
             self._undo(changes, pending, name, done)
             for area in areas:
                 area.listing = refreshed(area.base, area.listing, self._copies)
@@ -207,18 +172,21 @@ class Guard:
             self.sync_objects(areas, children_ran=True)
         return done
 
-    def _change(self, area: Area, own: Path) -> Change:
+    def _change(self, area: Area, own: Area) -> Change:
         """What differs and is to be put back: not what other work trees of the repository have moved.
 
         A branch that another work tree has checked out moves with that; it is not deleted there, nor its log cut.
         """
         now = scan(area.base)
         whole = not area.shared or lstat(area.base / "HEAD") is None
-        branches = checked_out_elsewhere(area.base, own) | set(area.elsewhere)
+        if self._users_at_work and not whole:
+            return self._change_beside_the_user(area, now, own)
+        branches = checked_out_elsewhere(area.base, own.base) | set(area.elsewhere)
         elsewhere = {f"refs/heads/{branch}" for branch in branches}
         if stashed_elsewhere(area.base, branches):
             elsewhere.add("refs/stash")
         spared = {f"{top}{ref}".encode() for ref in elsewhere for top in ("", "logs/")}
+        spared |= {folder for path in spared for folder in parents(path) if folder not in area.listing}
 
         def cut(path: bytes) -> bool:
             entry = area.listing.get(path)
@@ -226,35 +194,84 @@ class Guard:
                 return False
             if not path.startswith(b"logs/"):
                 return path not in now and path.startswith(b"refs/")
-            return not _read(area.base, path).startswith(self._copies.read(entry.content))
+            return not read(area.base, path).startswith(self._copies.read(entry.content))
 
         paths = [
             path
             for path in differing(area.base, area.listing, now, self._copies)
             if path not in area.stores and (((whole or is_shared(path)) and path not in spared) or cut(path))
         ]
+        current = read(area.base, b"config") if b"config" in paths else b""
+        if current and current != self._held(area, b"config") and self._first.had(current):
+            paths.remove(b"config")  # another loop's guard has just put it back
         return Change(area, paths, elsewhere, gone=not now)
+
+    def _change_beside_the_user(self, area: Area, now: Listing, own: Area) -> Change:
+        changed = differing(area.base, area.listing, now, self._copies)
+        before: dict[str, str] = {}
+        found: dict[str, str] = {}
+        wanted: dict[str, str | None] = {}
+        if any(path == b"packed-refs" or path.startswith(b"refs/") for path in changed):
+            before, found = recorded_refs(area, self._copies), refs.all_refs(area.base)
+            made = made_commits(self._held(own, b"logs/HEAD"), read(own.base, b"logs/HEAD"), before.values())
+            branch = self._held(own, b"HEAD").decode("utf-8", "replace").strip().removeprefix("ref: ")
+            wanted = refs_to_undo(area.base, before, found, branch, made, self._first.refs())
+        logs = {f"logs/{ref}".encode() for ref, value in wanted.items() if value is not None}
+        paths = [path for path in changed if path != b"config" and (is_guarded(path) or path in logs)]
+        config = None
+        if b"config" in changed and b"config" in area.listing:
+            current = read(area.base, b"config")
+            config = settings(self._held(area, b"config"), current)
+            if config == current or self._first.had(current) or area.listing[b"config"].kind != "f":
+                config = None
+        return Change(area, paths, (before.keys() | found.keys()) - wanted.keys(), False, wanted, config)
+
+    def _held(self, area: Area, path: bytes) -> bytes:
+        entry = area.listing.get(path)
+        return self._copies.read(entry.content) if entry is not None and entry.kind == "f" else b""
 
     def _undo(self, changes: list[Change], pending: AgentCommits, name: str, done: Repaired) -> None:
         """Note the child's commits, put every path back, and make sure that refs which stay are there."""
         common = changes[-1].area.base
         spared = changes[-1].elsewhere
-        before, now = _recorded_refs(changes[-1].area, self._copies), refs.all_refs(common)
-        head = _read(changes[0].area.base, b"HEAD").decode("utf-8", "replace").strip()
+        before, now = recorded_refs(changes[-1].area, self._copies), refs.all_refs(common)
+        mine = changes[-1].refs
+        if mine is not None:  # the user may have made others since
+            before, now = ({ref: value for ref, value in found.items() if ref in mine} for found in (before, now))
+        head = read(changes[0].area.base, b"HEAD").decode("utf-8", "replace").strip()
         pending.note(name, worth_keeping(before, now, spared, head, from_reflogs(self._reflogs(changes))))
         stay = {ref: value for ref, value in now.items() if ref.startswith("refs/beatctl/") or ref in spared}
-        for change in changes:
+        for change in reversed(changes):  # a worktree's own log last: it tells what the child did to what is shared
+            if change.refs is not None:
+                self._keep_replaced(change)
+            if change.config is not None:
+                mode = change.area.listing[b"config"].mode
+                write_whole(change.area.base / "config", change.config, mode)
+                done.what.append("config")
             put_back(change.area.base, change.area.listing, change.paths, self._copies)
+            if change.refs is not None:
+                write_refs(change.area.base, change.refs)
         if any(change.gone for change in changes):
             done.what.append(".git")
         else:
             undone = {ref: value for ref, value in now.items() if ref not in spared}
             had = {ref: value for ref, value in before.items() if ref not in spared}
             done.what += _words([path for change in changes for path in change.paths], had, undone)
+        if changes[-1].refs is not None:
+            return
         again = refs.all_refs(common)
         for ref, value in stay.items():
             if again.get(ref) != value and refs.is_object_name(value):
                 refs.write(common, ref, value)
+
+    def _keep_replaced(self, change: Change) -> None:
+        """Keep what is about to be put back, the last time it happened: it may have been the user's after all."""
+        for path in [*change.paths, *([b"config"] if change.config is not None else [])]:
+            content = read_regular(os.path.join(os.fsencode(change.area.base), path))
+            if content is not None:
+                copy = self.place / "replaced" / os.fsdecode(path)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(copy, content)
 
     def _reflogs(self, changes: list[Change]) -> Iterator[tuple[bytes, bytes]]:
         """The logs of HEAD and stash that differ, as they were and as they are."""
@@ -263,7 +280,7 @@ class Guard:
                 if path.startswith(b"logs/") and path.rpartition(b"/")[2] in (b"HEAD", b"stash"):
                     entry = change.area.listing.get(path)
                     before = self._copies.read(entry.content) if entry and entry.kind == "f" else b""
-                    yield before, _read(change.area.base, path)
+                    yield before, read(change.area.base, path)
 
     # A nested repository that a snapshot does not have
 
@@ -289,21 +306,6 @@ def _bases(now: Dotgit, repository: Repository | None, path: Path) -> list[tuple
     if repository.linked:
         return [(repository.git_dir, False), (repository.common_dir, True)]
     return [(repository.git_dir, False)]
-
-
-def _read(base: Path, path: bytes) -> bytes:
-    return read_regular(os.path.join(os.fsencode(base), path)) or b""
-
-
-def _recorded_refs(area: Area, copies: Copies) -> dict[str, str]:
-    found: dict[str, str] = {}
-    entry = area.listing.get(b"packed-refs")
-    if entry is not None and entry.kind == "f":
-        found = refs.parse_packed(copies.read(entry.content))
-    for path, entry in area.listing.items():
-        if path.startswith(b"refs/") and entry.kind == "f":
-            found[os.fsdecode(path)] = copies.read(entry.content).decode("utf-8", "replace").strip()
-    return found
 
 
 def _words(changed: list[bytes], before: dict[str, str], now: dict[str, str]) -> list[str]:

@@ -16,10 +16,11 @@ from .places import find_repository
 class Guarding:
     """Guards are named by the folder that holds the `.git`, as text below the root; the empty one is the root."""
 
-    def __init__(self, place: Path, root: Path, loop: str) -> None:
+    def __init__(self, place: Path, root: Path, loop: str, *, own_worktree: bool) -> None:
         self._place = place / "guards"
         self._root = root
         self._loop = loop
+        self._own_worktree = own_worktree
 
     def _guard(self, name: str) -> Guard:
         place = self._place / (hashlib.sha256(to_bytes(name)).hexdigest()[:16] if name else "root")
@@ -29,6 +30,7 @@ class Guarding:
             place,
             Path(links) if links else None,
             covered=self._root / ".git" if name else None,
+            users_at_work=self._own_worktree and not name,
         )
 
     def _folder(self, name: str) -> Path:

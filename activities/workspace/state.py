@@ -52,6 +52,8 @@ class State:
     guards: list[str] = field(default_factory=list)
     """Folders below the root whose `.git` is guarded; the empty one is the root's."""
     warnings: list[str] = field(default_factory=list)
+    own_worktree: bool = False
+    """The root is a linked worktree made for the loop: the user goes on working in the same repository."""
     version: int = VERSION
     number: int = 0
     """Counts what was written, into two files in turn: a write that is cut short leaves the state before it."""

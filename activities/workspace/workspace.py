@@ -66,7 +66,7 @@ class Workspace:
         self._place = folder.workspace
         self._state = state
         common = Path(state.common) if state.common else None
-        self._guarding = Guarding(self._place, self.root, state.loop)
+        self._guarding = Guarding(self._place, self.root, state.loop, own_worktree=state.own_worktree)
         self._private = PrivateGit(self._place, self.root, common and common / "objects", state.object_format)
         self._refs = HeldRefs(common or self._private.dir, self._place, state.loop)
         self._tree = self._work_tree()
@@ -74,8 +74,12 @@ class Workspace:
     # Opening
 
     @classmethod
-    def open(cls, folder: LoopFolder, root: Path, *, allow_large: bool = False) -> Workspace:
+    def open(
+        cls, folder: LoopFolder, root: Path, *, allow_large: bool = False, own_worktree: bool = False
+    ) -> Workspace:
         """Take the baseline and the copies that protect the repository; the second time, arm the guard again.
+
+        `own_worktree`: `root` is a linked worktree made for the loop, and the user works in the same repository.
 
         Raises `WorkspaceRefused` for content that is too large or cannot be read.
         """
@@ -84,7 +88,7 @@ class Workspace:
         with locked(folder.workspace / "lock"), explained(str(folder.workspace)):
             state = State.read(folder.workspace)
             if state is None:
-                state = take_baseline(folder, root.resolve(), allow_large=allow_large)
+                state = take_baseline(folder, root.resolve(), allow_large=allow_large, own_worktree=own_worktree)
             workspace = cls(folder, state)
             if state.closed:
                 workspace._arm_again()
