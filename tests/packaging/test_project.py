@@ -79,7 +79,7 @@ def test_a_readme_with_commands_and_flags_that_do_not_exist(shared_beatctl: Beat
     commands = readme_commands()
     assert len(commands) > 10
     for words in commands:
-        alternatives = [words[1], *(word for before, word in pairwise(words) if before == "|")]
+        alternatives = [*words[1:2], *(word for before, word in pairwise(words) if before == "|")]
         for name in alternatives:
             told = shared_beatctl(name, "--help", cwd=place, expect=0).stdout
             for flag in (word.strip("[]") for word in words if re.match(r"\[?-", word)):
