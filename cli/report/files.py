@@ -16,9 +16,11 @@ def check(loops: Loops, file: str, *, starts_with: str) -> Path | None:
     """The file to write; None for stdout. Raises Usage for what must not be written over, or not now."""
     if file == "-":
         return None
-    path = Path(os.path.realpath(Path(file).expanduser()))
+    path = Path(file).expanduser()
+    if path.is_file() or not path.exists():  # else a pipe or a device, whose name leads nowhere when it is resolved
+        path = Path(os.path.realpath(path))
     if path.is_dir():
-        raise Usage(f"{path} is a folder. Name a file in it: {path / 'report.html'}")
+        raise Usage(f"{path.absolute()} is a folder. Name a file in it: {path / 'report.html'}")
     if not path.parent.is_dir():
         raise Usage(f"There is no folder {path.parent}. Make it first, or name another.")
     if path.is_file() and path.stat().st_size:

@@ -113,7 +113,7 @@ def survived(report: Report) -> list[str]:
         lines.append(
             f"the repository was put back after {_count(len(found.repaired), 'iteration')}{_at(found.repaired)}"
         )
-    if found.crashes or found.timeouts:
+    if (found.crashes or found.timeouts) and report.reason not in ("max-failures", "no-baseline", "error"):
         counts = [_count(found.crashes, "crash", "crashes"), _count(found.timeouts, "timeout")]
         lines.append(" and ".join(text for text in counts if not text.startswith("0 ")))
     if found.evaluator_broken:

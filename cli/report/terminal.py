@@ -117,7 +117,7 @@ def _kept(writer: _Writer, report: Report) -> None:
         writer.line(
             (f"#{kept.iteration:<5}", ("bold",) if best else ()),
             f"{score:>{wide}}  ",
-            (f"{sentences.signed(kept.change_percent):>7}", ("green",)),
+            (f"{sentences.signed(kept.change_percent):>7}", ("red" if (kept.share_percent or 0.0) < 0 else "green",)),
             f"  {_share(kept):>5}  ",
             last=kept.summary,
         )

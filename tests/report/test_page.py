@@ -237,6 +237,14 @@ class TestWritten:
         assert "taken for an edit" in done.stderr
         assert list((place / "shop").iterdir()) == []
 
+    def test_a_pipe_gets_the_page_and_stays_a_pipe(self, beatctl: Beatctl, place: Path, loop: Made) -> None:
+        pipe = place / "pipe"
+        os.mkfifo(pipe)
+        running = beatctl.popen("report", "k3f9", "--html", "pipe", cwd=place)
+        assert_needs_no_network(Read(pipe.read_text()))
+        assert running.wait(timeout=60) == 0
+        assert pipe.is_fifo()
+
     def test_stdout_holds_one_thing(self, beatctl: Beatctl, place: Path, loop: Made) -> None:
         facts = beatctl("report", "--json", "--html", "k.html", cwd=place / "shop", expect=0)
         assert facts.json["outcome"] == "improved"
