@@ -16,6 +16,7 @@ from beatctl.cli.arguments import Json, NamedLoop
 from beatctl.cli.loops import Loops, candidates, in_folder
 from beatctl.cli.output import out, out_json, say
 from beatctl.cli.problems import Problem, Usage
+from beatctl.cli.worktree import check_still_there
 
 if TYPE_CHECKING:
     from beatctl.activities.ledger import Row, Status
@@ -54,6 +55,7 @@ def apply(
     """
     loops = Loops()
     status = _meant(loops, loop)
+    check_still_there(status)
     if branch is not None and commit:
         raise Usage("Either --branch NAME, for a new branch, or --commit, for the current one.")
     if branch is None and not commit and status.branch is not None:

@@ -17,6 +17,7 @@ from beatctl.cli.output import colour, out, out_json, say
 from beatctl.cli.pager import NoPager, paged
 from beatctl.cli.problems import Problem, Usage
 from beatctl.cli.view import print_status_json, row_of
+from beatctl.cli.worktree import check_still_there
 
 if TYPE_CHECKING:
     from beatctl.activities.ledger import Status
@@ -155,6 +156,7 @@ def _workspace(loops: Loops, status: Status) -> Workspace:
     folder = loops.folder(status.id)
     if not folder.workspace.exists():
         raise Problem(f"Loop {status.id} never took its folder: there is no snapshot to compare or go back to.")
+    check_still_there(status)
     return _told(lambda: Workspace.load(folder))
 
 

@@ -35,7 +35,7 @@ def dry_run(
 ) -> int:
     """Measure, tell, and give the folder back. Returns the exit code: 3 where a loop could not begin."""
     loops.check_home()
-    for line in left_behind(origin) if origin is not None else []:
+    for line in left_behind(origin, chosen, loops.environ) if origin is not None else []:
         say(line)
     say(f"Measuring {place}, {max(TIMES, chosen.samples)} times; no agent runs.")
     try:

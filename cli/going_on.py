@@ -19,6 +19,7 @@ from beatctl.cli.problems import Problem, Unavailable, Usage
 from beatctl.cli.setting import checked
 from beatctl.cli.units import in_words
 from beatctl.cli.view import print_status_json
+from beatctl.cli.worktree import check_still_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +101,7 @@ def planned(loops: Loops, status: Status, typed: TypedLimits) -> Plan:
     spec = _spec(loops, status)
     refuse_what_would_end(status, state, spec, limits, now)
     root = Path(spec.worktree)
+    check_still_there(status)
     for folder in (root, Path(spec.directory)):
         if not folder.is_dir():
             raise Usage(f"{folder} is gone: {status.id} works there. Put it back, or start another loop.")

@@ -304,7 +304,7 @@ def _launch(
     if shared is not None:
         say(f"Temporal server: {shared.address}, namespace {shared.namespace}")
     loops.check_home()
-    for line in left_behind(origin) if origin is not None else []:
+    for line in left_behind(origin, chosen, loops.environ) if origin is not None else []:
         say(line)
     try:
         with interrupting_signals():

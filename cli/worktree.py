@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +46,8 @@ def from_where_the_user_stands(agent: AgentSpec, place: Path) -> AgentSpec:
     return agent.model_copy(update={"argv": [os.path.abspath(place / program) if "/" in program else program, *words]})
 
 
-def left_behind(origin: Origin) -> list[str]:
-    """What a worktree made from here will not have, said before it is made."""
+def left_behind(origin: Origin, chosen: Chosen, environ: Mapping[str, str]) -> list[str]:
+    """What a worktree made from here will not have, and what would use the user's folder all the same."""
     where = f"{origin.commit[:10]}{f' ({origin.branch})' if origin.branch else ''}"
     lines = []
     if origin.uncommitted:
@@ -59,7 +62,29 @@ def left_behind(origin: Origin) -> list[str]:
             f"Submodules are not checked out in the worktree: {visible(names)}. "
             'Where they are needed: --setup "git submodule update --init --recursive"'
         )
+    for flag, command in (("--until or --eval", chosen.evaluator), ("--check", chosen.check)):
+        if command and _names(command, origin.top):
+            lines.append(f"The command of {flag} names {origin.top}: it would look at your folder, not the worktree.")
+    environment = environ.get("VIRTUAL_ENV", "")
+    if environment and Path(environment).is_relative_to(origin.top):
+        lines.append(
+            f"VIRTUAL_ENV is {environment}: what is installed there in editable form is your folder's code, not the "
+            "worktree's. --setup can make an environment in the worktree."
+        )
     return lines
+
+
+def check_still_there(status: Status) -> None:
+    """Raises Usage where a loop's own worktree was removed, with how to get it back."""
+    if status.origin is not None and not Path(status.worktree).is_dir():
+        raise Usage(
+            f"The worktree of {status.id} was removed; its experiments are still in {status.origin}. Make it again: "
+            f"git -C {shlex.quote(status.origin)} worktree add --detach {shlex.quote(status.worktree)}"
+        )
+
+
+def _names(command: str, folder: Path) -> bool:
+    return re.search(rf"{re.escape(str(folder))}(?![\w.-])", command) is not None
 
 
 def make_own_worktree(origin: Origin, path: Path, branch: str | None) -> None:

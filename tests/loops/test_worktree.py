@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -131,6 +132,53 @@ def test_a_branch_is_made_for_the_worktree_and_only_remembered_elsewhere(loops: 
     here = loops.start("lower n", *MINIMIZE, "-a", agent, "-n", "1", "--branch", "later", expect=0)
     assert (here["branch"], here["origin"], here["worktree"]) == ("later", None, str(repo.folder))
     assert repo.git("branch", "--list", "later") == ""
+
+
+def test_a_worktree_that_was_removed_loses_no_experiment(loops: Loops) -> None:
+    repo = loops.repository
+    status = loops.start("lower n", *MINIMIZE, "-a", repo.agent("echo 9 > n"), "-n", "1", "--worktree", expect=0)
+    loop, tree = status["id"], status["worktree"]
+    repo.git("worktree", "remove", "--force", tree)
+    for words in (("diff", loop), ("undo", loop), ("apply", loop, "--branch", "taken"), ("resume", loop, "-n", "+1")):
+        done = loops.beatctl(*words, cwd=repo.folder, expect=2)
+        assert f"Make it again: git -C {repo.folder} worktree add --detach {tree}" in done.stderr
+    repo.git("worktree", "add", "-q", "--detach", tree)
+    loops.beatctl("apply", loop, "--branch", "taken", cwd=repo.folder, expect=0)
+    assert repo.git("show", "taken:n") == "9"
+
+
+def test_what_would_still_use_the_users_folder_is_told(loops: Loops) -> None:
+    repo = loops.repository
+    env = {"VIRTUAL_ENV": str(repo.folder / ".venv")}
+    words = ("start", "lower n", "--eval", f"cat {repo.folder}/n", "--minimize", "-a", repo.agent("true"), "-n", "1")
+    done = loops.beatctl(*words, "--worktree", "--dry-run", cwd=repo.folder, env=env, expect=0)
+    assert f"names {repo.folder}: it would look at your folder, not the worktree" in done.stderr
+    assert f"VIRTUAL_ENV is {repo.folder}/.venv" in done.stderr
+
+
+def test_a_worker_that_is_killed_during_setup_runs_it_once(own_loops: Loops) -> None:
+    loops, repo = own_loops, own_loops.repository
+    log = repo.folder.parent / "log"
+    setup = f"echo began >> {log}; while [ ! -e {log}.go ]; do sleep 0.05; done; echo ended >> {log}; touch ready"
+    words = ("lower n", "--eval", "test -e ready && cat n", "--minimize", "-a", repo.agent("echo 9 > n"), "-n", "1")
+    loop = loops.detached(*words, "--worktree", "--setup", setup)
+    wait_until(log.exists, "the setup")
+    os.kill(int(loops.do("doctor")["worker"]["pid"]), signal.SIGKILL)
+    Path(f"{log}.go").touch()
+    status = loops.finished(loop)
+    assert (status["outcome"], status["best"]["score"]) == ("improved", 9)
+    assert log.read_text().split() == ["began", "ended"]
+
+
+def test_a_loop_that_is_cancelled_during_setup_leaves_no_process(loops: Loops) -> None:
+    repo = loops.repository
+    marker = repo.folder.parent / "marker"
+    setup = f"sleep 311 & echo $! > {marker}; wait"
+    loop = loops.detached("lower n", *MINIMIZE, "-a", repo.agent("true"), "--worktree", "--setup", setup)
+    child = int(wait_until(lambda: marker.exists() and marker.read_text().strip(), "the setup"))
+    cancelled = loops.do("cancel", loop)
+    assert (cancelled["state"], cancelled["outcome"]) == ("finished", "cancelled")
+    assert not Path(f"/proc/{child}").exists()
 
 
 def test_setup_makes_what_git_ignores_and_its_failure_costs_no_agent(loops: Loops) -> None:
