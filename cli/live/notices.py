@@ -27,6 +27,8 @@ class Notices(io.TextIOBase):
         *lines, self._open = (self._open + text).split("\n")
         for line in lines:
             if line.strip():
+                if self._lines and self._lines[-1][1] == line:
+                    self._lines.pop()  # said again: one line, the newest
                 self._lines.append((time.monotonic(), line))
         del self._lines[:-_MOST_KEPT]
         return len(text)

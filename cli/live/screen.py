@@ -74,6 +74,11 @@ class Screen:
     def is_open(self) -> bool:
         return self._saved is not None
 
+    @property
+    def is_stale(self) -> bool:
+        """It was taken anew, or its size has changed, since something was drawn."""
+        return self._resized or not self._drawn
+
     def size(self) -> tuple[int, int]:
         """Columns and lines."""
         try:

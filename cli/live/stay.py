@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-import sys
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,55 +13,19 @@ from beatctl.cli.follow import Left, Signals, Watch
 from beatctl.cli.live.acting import Acting
 from beatctl.cli.live.frame import Look, frame, last_frame
 from beatctl.cli.live.keys import Typing, keys
-from beatctl.cli.live.notices import Notices, noticed
-from beatctl.cli.live.screen import Screen, Vanished
+from beatctl.cli.live.notices import Notices
+from beatctl.cli.live.screen import Vanished
 from beatctl.cli.live.seen import Seen, Watched
-from beatctl.cli.live.sparkline import ASCII_BARS, BARS
-from beatctl.cli.live.styled import Text, ansi
-from beatctl.cli.output import colour, say, visible
+from beatctl.cli.live.terminal import Terminal
+from beatctl.cli.output import say, visible
 
 if TYPE_CHECKING:
     from beatctl.cli.loops import Loops
 
-FRAME_S = 0.25
-
-
-class Terminal:
-    """The terminal this command was started on: frames go to stderr, keys come from stdin."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._stream = sys.stderr
-        self._colours = colour(sys.stderr, environ)
-        self._encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-        self.bars = BARS if environ.get("TERM") != "linux" and self._can(BARS) else ASCII_BARS
-        self._ellipsis = self._can("…")
-        self.screen = Screen(sys.stderr.fileno(), sys.stdin.fileno(), self._encoding)
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[Notices]:
-        """The terminal is the view's for the block; what is said meanwhile is said again when it was given back."""
-        with noticed() as notices, self.screen.open():
-            yield notices
-
-    def _can(self, text: str) -> bool:
-        try:
-            text.encode(self._encoding)
-        except (UnicodeEncodeError, LookupError):
-            return False
-        return True
-
-    def written(self, line: Text) -> str:
-        text = ansi(line, colours=self._colours)
-        return text if self._ellipsis else text.replace("…", "~")
-
-    def draw(self, lines: list[Text], columns: int) -> None:
-        full = {place for place, line in enumerate(lines) if line.cell_len >= columns}
-        self.screen.draw([self.written(line) for line in lines], full)
-
 
 def stay(loops: Loops, loop: str, signals: Signals, *, ends_with_us: bool) -> Left:
     """Show the loop until it ends or the person leaves; with `ends_with_us` a pause ends it, too."""
-    watched = Watched(loops, loop, Path.cwd())
+    watched = Watched(loops, loop, _here())
     seen = watched.look()
     terminal = Terminal(loops.environ)
     if seen.status.state == "finished":
@@ -93,7 +55,6 @@ def _shown(
 ) -> tuple[Left, Seen]:
     typing = Typing()
     warned = False
-    drawn: object = None
     try:
         while True:
             if seen.status.warnings and not warned:
@@ -115,11 +76,9 @@ def _shown(
             )
             now = time.time()
             # Its times have seconds: with all else the same it is the same frame.
-            these = (look, int(now), shown.status.version, shown.status.asked, shown.running, shown.words)
-            if these != drawn:
-                terminal.draw(frame(shown, look, now), columns)
-                drawn = these if terminal.screen.is_open else None
-            asked = typing.take(terminal.screen.wait(FRAME_S), shown.status, ends_with_us=ends_with_us)
+            these = (look, int(now), shown.status.version, shown.status.asked, shown.running, shown.ran, shown.words)
+            terminal.show(these, partial(frame, shown, look, now), columns)
+            asked = typing.take(terminal.typed(these), shown.status, ends_with_us=ends_with_us)
             if asked is not None and asked.what == "detach":
                 return Left("signal", seen.status), seen
             if asked is not None:
@@ -130,6 +89,13 @@ def _shown(
                 say(f"The ledger can't be read ({error}): trying again.")
     except Vanished:
         return Left("signal", seen.status), seen
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it is gone
+        return Path("/")
 
 
 def _left(seen: Seen, signals: Signals, ends_with_us: bool) -> Left | None:

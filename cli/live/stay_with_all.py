@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from beatctl.cli.follow import Signals, Watch
@@ -11,8 +12,9 @@ from beatctl.cli.live.acting import keep
 from beatctl.cli.live.frame import Look
 from beatctl.cli.live.screen import Vanished
 from beatctl.cli.live.seen import Running, running
-from beatctl.cli.live.stay import FRAME_S, Terminal
+from beatctl.cli.live.styled import Text
 from beatctl.cli.live.table import table
+from beatctl.cli.live.terminal import Terminal
 from beatctl.cli.output import say
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ def stay_with_all(loops: Loops, signals: Signals) -> bool:
                 watch.look(newest)
 
     leave = keep(look_after)
-    drawn: object = None
     terminal = Terminal(loops.environ)
     try:
         with terminal.taken() as notices:
@@ -42,10 +43,9 @@ def stay_with_all(loops: Loops, signals: Signals) -> bool:
                 problems = dict.fromkeys(watch.problem for watch in watches.values())
                 look = Look(columns=columns, lines=lines, keys=["q leave"], notices=notices.shown(*problems))
                 now = time.time()
-                if (look, int(now), changes) != drawn:
-                    terminal.draw(table(known, _running(loops, known), look, now), columns)
-                    drawn = (look, int(now), changes) if terminal.screen.is_open else None
-                if terminal.screen.wait(FRAME_S).lower() == "q":
+                these = (look, int(now), changes)
+                terminal.show(these, partial(_frame, loops, known, look, now), columns)
+                if terminal.typed(these).lower() == "q":
                     return True
                 try:
                     # All loops are read again only when something was written, and once a second for their times.
@@ -59,6 +59,10 @@ def stay_with_all(loops: Loops, signals: Signals) -> bool:
     finally:
         leave()
     return False
+
+
+def _frame(loops: Loops, known: list[Status], look: Look, now: float) -> list[Text]:
+    return table(known, _running(loops, known), look, now)
 
 
 def _running(loops: Loops, known: list[Status]) -> dict[str, Running]:

@@ -185,6 +185,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(beatctl: B
         ({"NO_COLOR": "1"}, "no colour"),
         ({}, "colour"),
         ({"TERM": "linux"}, "ascii"),
+        ({"PYTHONIOENCODING": "ascii"}, "ascii"),
         ({"TERM": "dumb"}, "lines"),
         ({"CI": "true"}, "lines"),
     ],
@@ -192,7 +193,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(beatctl: B
 def test_each_terminal_gets_what_it_can_show(
     environ: dict[str, str], shows: str, beatctl: Beatctl, written: WrittenLoop, terminals: Open
 ) -> None:
-    written.write(row(1, "keep", 40.0), iteration=1, best=Mark(iteration=1, score=40.0))
+    written.write(row(1, "keep", 40.0, summary="é" * 99), iteration=1, best=Mark(iteration=1, score=40.0))
     terminal = terminals(beatctl, "watch", "k3f9", cwd=written.project, **environ)
     terminal.until_line("beatctl was shut down")
     written.write(row(2, "keep", 30.0), iteration=2, best=Mark(iteration=2, score=30.0))
@@ -202,6 +203,7 @@ def test_each_terminal_gets_what_it_can_show(
     text = terminal.written.decode()
     assert ("\x1b[?1049h" in text) == (shows != "lines")
     assert ("\x1b[32m" in text) == (shows in ("colour", "ascii") or environ == {"CI": "true"})
+    assert text.isascii() == ("PYTHONIOENCODING" in environ)
     assert ("█" in text) == (shows in ("colour", "no colour"))
     assert terminal.is_given_back
 
