@@ -225,7 +225,7 @@ def _words(status: Status, found: Found) -> str:
         return f"from {base}, with your edits ({edited}): they become a row of their own, scored, the one to beat"
     if found.holds == "before":
         return f"from {base}: it is put back, as the folder holds what was there before {status.id}"
-    return f"from {base}, after {iterations_done(status)} iterations"
+    return f"from {base}, after {iterations_done(status)} iterations in {in_words(int(status.elapsed_s))}"
 
 
 def _shortened(paths: list[str]) -> str:

@@ -102,7 +102,16 @@ def with_loop(
     async def reach(client: Client) -> T:
         return await work(client.get_workflow_handle(workflow_id(status.id)))
 
-    return with_client(running, environ_of(status, loops.environ), reach)
+    try:
+        return with_client(running, environ_of(status, loops.environ), reach)
+    except LoopUnknown:
+        now = loops.status(status.id)
+        if now.state == "finished":
+            raise LoopUnknown(f"Loop {now.id} has just ended: {now.outcome} ({now.reason}).") from None
+        raise LoopUnknown(
+            f"The Temporal server does not know loop {now.id}: its start was cut short, or the server's data is gone. "
+            f"Its ledger is there: close it with beatctl cancel {now.id}, and beatctl resume {now.id} goes on with it."
+        ) from None
 
 
 def with_client(running: Running, environ: Mapping[str, str], work: Callable[[Client], Awaitable[T]]) -> T:

@@ -24,6 +24,8 @@ def details(spec: LoopSpec, state: LoopState) -> str:
     lines.append(f"- agent: {spec.agent.name}, folder: `{spec.directory}`")
     if state.counts:
         lines.append("- " + ", ".join(f"{verdict}: {count}" for verdict, count in state.counts.items()))
+    if state.notes:
+        lines.append(f"- notes: {'; '.join(_escaped(note.text) for note in state.notes[-3:])}")
     if state.cost_usd:
         lines.append(f"- cost: ${state.cost_usd:.2f}")
     return "\n".join(lines)

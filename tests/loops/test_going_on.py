@@ -153,12 +153,32 @@ def test_a_loop_goes_on_without_the_servers_database_and_stays_finished_without_
     assert {**loops.status(loop), "version": 0} == {**before, "version": 0}
     assert not list((loops.beatctl.home / "owners").glob("*.json"))
 
+    forget(loops)
+    status = go_on(loops, loop, "-n", "+2")
+    assert (status["best"]["score"], len(loops.rows(loop))) == (46, 5)
+
+    # It was lost while the loop had not ended, and an agent of it ran.
+    repo.agent("echo 1 > n; sleep 333")
+    loops.beatctl("resume", loop, "-n", "+9", "-d", cwd=repo.folder, expect=0)
+    wait_until(lambda: repo.read("n") == "1\n", "the agent")
+    loops.beatctl("down", "--force", cwd=repo.folder, expect=0)
+    forget(loops)
+    loops.beatctl("up", "-d", cwd=repo.folder, expect=0)
+    lost = loops.beatctl("stop", loop, cwd=repo.folder, expect=1)
+    assert f"beatctl cancel {loop}, and beatctl resume {loop} goes on with it" in lost.stderr
+    assert loops.do("cancel", loop)["outcome"] == "cancelled"
+    assert repo.read("n") == "46\n"
+    repo.agent(STEP)
+    status = go_on(loops, loop, "-n", "6")
+    assert verdicts(loops, loop)[4:] == [(4, "keep", 46), (5, "keep", 45), (6, "keep", 44)]
+
+
+def forget(loops: Loops) -> None:
+    """Delete what the Temporal server knows."""
     databases = [path for path in loops.beatctl.home.rglob("*.db*") if not path.name.startswith("ledger")]
     assert databases
     for path in databases:
         path.unlink()
-    status = go_on(loops, loop, "-n", "+2")
-    assert (status["best"]["score"], len(loops.rows(loop))) == (46, 5)
 
 
 def test_a_cancelled_loop_goes_on_and_each_interrupted_run_is_kept(loops: Loops) -> None:
