@@ -93,9 +93,7 @@ def planned(loops: Loops, status: Status, typed: TypedLimits) -> Plan:
     from beatctl.workflows.spec import Limits
 
     refuse_what_is_over(status)
-    limits = Limits(
-        **{**status.limits, **more_of(status, checked(typed, "resume", iterations_done(status), status), typed)}
-    )
+    limits = Limits(**more_of(status, checked(typed, "resume", iterations_done(status), status)))
     now = time.time()
     state = state_after(status, limits, now)
     spec = _spec(loops, status)
@@ -117,16 +115,19 @@ def iterations_done(status: Status) -> int:
     return status.iteration - status.edit_rows
 
 
-def more_of(status: Status, limits: dict[str, Any], typed: TypedLimits) -> dict[str, Any]:
-    """Limits typed for a loop that goes on, as the loop counts them: `--for` from now, so on top of the time it has
-    taken; without -n it takes the place of a number of iterations that is used up."""
-    more = dict(limits)
-    if more.get("for_s"):
-        more["for_s"] = round(more["for_s"] + status.elapsed_s, 3)
-        allowed = status.limits.get("max_iterations") or 0
-        if "max_iterations" not in more and iterations_done(status) >= allowed:
-            more["max_iterations"] = 0
-    return more
+def more_of(status: Status, typed: dict[str, Any]) -> dict[str, Any]:
+    """The limits a finished loop goes on with: those it had, with what was typed.
+
+    `--for` counts from now. Of iterations and time, one that is used up goes where only the other was given.
+    """
+    limits = {**status.limits, **typed}
+    if typed.get("for_s"):
+        limits["for_s"] = round(typed["for_s"] + status.elapsed_s, 3)
+        if "max_iterations" not in typed and iterations_done(status) >= (limits.get("max_iterations") or 0):
+            limits["max_iterations"] = 0
+    elif "max_iterations" in typed and "for_s" not in typed and status.elapsed_s >= (limits.get("for_s") or 0):
+        limits["for_s"] = 0.0
+    return limits
 
 
 def refuse_what_is_over(status: Status) -> None:

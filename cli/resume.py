@@ -37,7 +37,7 @@ def resume(
     """Go on with a loop that is paused or has ended.
 
     A loop that has ended goes on from its best, with its ledger: -n +300 allows 300 more iterations, --for counts from
-    now, other limits stay unless given. Your edits since become a row of their own.
+    now; other limits stay. Your edits since become a row of their own.
     """
     typed = TypedLimits(
         max_iterations, max_failures, max_unchanged, cooldown, agent_timeout, eval_timeout, for_, target, plateau

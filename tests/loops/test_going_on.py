@@ -259,6 +259,10 @@ def test_what_makes_no_sense_is_refused_in_words_and_changes_nothing(loops: Loop
     assert status["reason"] == "max-duration"
     refused = loops.beatctl("resume", loop, cwd=repo.folder)
     assert (refused.exit_code, "has used up its time" in refused.stderr) == (2, True)
+    status = go_on(loops, loop, "-n", "+1")
+    assert (status["reason"], status["limits"]["for_s"]) == ("max-iterations", 0)
+    status = go_on(loops, loop, "--for", "1ms", expect=0)
+    assert (status["reason"], status["limits"]["max_iterations"]) == ("max-duration", 0)
 
     broken = loops.start("lower n", "--eval", "echo no", "--minimize", "-a", agent, expect=3)["id"]
     refused = loops.beatctl("resume", broken, "-n", "+3", cwd=repo.folder)
