@@ -155,7 +155,7 @@ def folder_words(directory: str, home: str) -> str:
 
 
 def _iteration(loop: Status) -> str:
-    most = loop.limits.get("max_iterations") or 0
+    most = render.last_allowed(loop)
     return f"{loop.iteration}{f'/{most}' if most else ''}"
 
 

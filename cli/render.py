@@ -149,6 +149,12 @@ def limits_line(limits: dict[str, object], *, strategy: str = "optimize") -> str
     return ", ".join(parts)
 
 
+def last_allowed(status: Status) -> int:
+    """The highest number an iteration can get: rows of the user's own edits come on top of the limit. 0: no limit."""
+    most = int(status.limits.get("max_iterations") or 0)
+    return most + status.edit_rows if most else 0
+
+
 def limits_changed(before: dict[str, object], after: dict[str, object]) -> str:
     """What of the limits is another now: `iterations 10 → 300, cooldown none → 30s`."""
     names = {
@@ -248,7 +254,7 @@ def status_lines(
     head = f"{paint(status.id, 'bold', on=colours)}  {state_styled(status, colours=colours)}"
     if status.state in ("finished", "paused") and status.reason and status.reason != status.outcome:
         head += f" ({status.reason})"
-    most = status.limits.get("max_iterations") or 0
+    most = last_allowed(status)
     iteration = f"{status.iteration}{f'/{most}' if most else ''}"
     allowed = status.limits.get("max_failures") or 0
     failures = f"{status.failures}{f'/{allowed}' if allowed else ''}"

@@ -158,7 +158,7 @@ def _iterations(seen: Seen, columns: int) -> Text:
     limits = status.limits
     child = seen.running or seen.ran
     number = max(status.iteration, child.iteration if child is not None else 0)
-    most = limits.get("max_iterations")
+    most = render.last_allowed(status)
     allowed = limits.get("max_failures")
     failures = Text(f"failures {status.failures}{f'/{allowed}' if allowed else ''}", "red" if status.failures else "")
     return fields(

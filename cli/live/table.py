@@ -63,7 +63,7 @@ def _lines(loops: Sequence[Status], running: Mapping[str, Running], columns: int
 
 def _cells(loop: Status, child: Running | None, now: float, *, wide: bool) -> dict[str, str]:
     scored = loop.strategy == "optimize" and loop.best is not None
-    most = loop.limits.get("max_iterations")
+    most = render.last_allowed(loop)
     change = ""
     if scored and loop.best and loop.baseline and loop.best.iteration != loop.baseline.iteration:
         change = render.change(loop.best.score, loop.baseline.score)
