@@ -5,6 +5,7 @@ A verdict is a function of samples, so that one candidate can be measured more t
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +81,11 @@ def judge_retry(runs: Sequence[EvaluatorResult], wanted: int) -> Judgement | Non
 def score_of(runs: Sequence[EvaluatorResult], wanted: int) -> float | None:
     """A candidate's score: the median of its samples; None where a sample is missing or got no score."""
     scores = [run.score for run in runs if run.score is not None]
-    return statistics.median(scores) if len(scores) >= wanted else None
+    if len(scores) < wanted:
+        return None
+    median = statistics.median(scores)
+    # The sum of two huge ones has no place in a float.
+    return median if math.isfinite(median) else statistics.median(score / 2 for score in scores) * 2
 
 
 def judge_optimize(score: float, best: float, direction: Direction, *, changed: bool) -> Judgement:
