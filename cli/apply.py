@@ -209,6 +209,7 @@ class _Job:
     def _run(self, job: Apply, branch: str | None, *, commit: bool, dry_run: bool) -> Made:
         from beatctl.activities.workspace import check_branch
 
+        job.sweep()
         if branch is not None:
             check_branch(job.root, branch)
         if commit and job.branch is None:

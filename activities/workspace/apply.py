@@ -98,6 +98,11 @@ class Apply:
         """This loop's experiments that HEAD has already, and their commits, by the trailers."""
         return applied(self.root, self._folder.id, self._private.read_commit(self._baseline).parents)
 
+    def sweep(self) -> None:
+        """Remove what an apply of this loop left that was killed: its work tree, and the branch it had begun."""
+        with locked(self._place / "lock"), explained(str(self.root)):
+            self._committer().sweep()
+
     def plan(self, wanted: Sequence[Wanted], left_out: Sequence[Link], best: str, *, in_place: bool) -> Plan:
         """Work everything out and write nothing. Raises `Conflict`; with no steps there is nothing to commit.
 
@@ -114,12 +119,14 @@ class Apply:
     def make(self, plan: Plan, branch: str | None, progress: Callable[[Step, int], None]) -> list[str]:
         """Make the commits, on a new branch or on the one that is checked out. Returns them, the oldest first."""
         with locked(self._place / "lock"), explained(str(self.root)):
-            committer = Committer(self._private, self.root, self._place, self._folder.id)
-            made = committer.commit(plan, branch, progress)
+            made = self._committer().commit(plan, branch, progress)
             if branch is None:
                 count = f"{len(made)} commit{'s' if len(made) > 1 else ''}"
                 self._publisher().publish(plan, made[-1], f"beatctl apply {self._folder.id}: {count}")
             return made
+
+    def _committer(self) -> Committer:
+        return Committer(self._private, self.root, self._place, self._folder.id)
 
     def _publisher(self) -> Publisher:
         return Publisher(self._private, self._repository, self.root, self._place / "users-index")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from beatctl.activities.processes import tree
 
 from .applying import Plan, Step, merge_trees
 from .files import lstat, read_json, remove_tree, write_json
@@ -40,6 +43,8 @@ class Committer:
         self._tree = place / f"beatctl-{loop}"
         self._note = place / "note.json"
         self._user = in_work_tree(root)
+        self._there: dict[str, str] = {}
+        """What git needs to be told in that work tree."""
 
     def commit(self, plan: Plan, branch: str | None, progress: Callable[[Step, int], None]) -> list[str]:
         """Make a plan's commits; returns them, the oldest first. With `branch` they are on it, else on no branch.
@@ -75,6 +80,7 @@ class Committer:
         try:
             words = [str(self._tree), branch] if branch else ["--detach", str(self._tree), head]
             git.run("worktree", "add", "-q", *words)
+            self._stand_there()
             self._link_ignored()
             yield
         except BaseException:
@@ -82,6 +88,17 @@ class Committer:
             raise
         write_json(self._note, {"branch": None})
         self._remove(None)
+
+    def _stand_there(self) -> None:
+        """Make sure that git, run in the new work tree, means that one: core.worktree can lead to the user's own."""
+        for told in ({}, {"GIT_WORK_TREE": str(self._tree)}):
+            top = UserGit(self._tree, told).run("rev-parse", "--show-toplevel").removesuffix(b"\n")
+            if os.path.realpath(top) == os.path.realpath(os.fsencode(self._tree)):
+                self._there = told
+                return
+        raise Refused(
+            f"git takes {os.fsdecode(top)} for the work tree wherever it runs (core.worktree): nothing was written."
+        )
 
     def _remove(self, branch: str | None) -> None:
         dotgit = self._tree / ".git"
@@ -102,25 +119,21 @@ class Committer:
     def _one(self, tip: str, planned: str, step: Step) -> str:
         """One commit on top of `tip`, whose tree is `planned` but for what hooks have made of it."""
         options = (*STEADY, "-c", f"core.excludesFile={self._place / 'exclude'}")
-        git = UserGit(self._tree, {}, options)
-        quiet = UserGit(self._tree, {"GIT_LFS_SKIP_SMUDGE": "1"}, (*STEADY, "-c", "core.hooksPath=/dev/null"))
+        git = UserGit(self._tree, self._there, options)
+        quiet = UserGit(
+            self._tree, {"GIT_LFS_SKIP_SMUDGE": "1", **self._there}, (*STEADY, "-c", "core.hooksPath=/dev/null")
+        )
         quiet.run("read-tree", "--reset", "-u", self._next(tip, planned, step.tree))
         message = self._place / "message"
         message.write_text(step.wanted.message, encoding="utf-8", errors="backslashreplace")
         words = ["git", *options, "commit", "-q", "--cleanup=whitespace", "-F", str(message)]
-        done = subprocess.run(
-            words,
-            cwd=self._tree,
-            env=git.environment,
-            stdin=None if _is_terminal() else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = done.stdout.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+        code, said = _run(words, self._tree, git.environment)
+        if code != 0:
             names = ", ".join(f"#{number}" for number in step.wanted.numbers)
-            raise Refused(f"git commit of {names} was refused; nothing was left behind. It said:\n{_indented(said)}")
+            raise Refused(
+                f"git commit of {names} was refused; nothing was left behind. "
+                f"It said:\n{_indented(said.strip() or f'exit code {code}')}"
+            )
         new = quiet.line("rev-parse", "HEAD")
         if quiet.run("rev-parse", f"{new}^@").decode().split() != [tip]:
             raise Refused("A hook moved HEAD while beatctl was making its commits; nothing was left behind.")
@@ -175,6 +188,28 @@ class Committer:
 
     def _plain(self, *words: str) -> bytes:
         return UserGit(self._root, {"GIT_OPTIONAL_LOCKS": "0"}).run(*words)
+
+
+def _run(words: list[str], folder: Path, environment: Mapping[str, str | bytes]) -> tuple[int, str]:
+    """Run git with the user's hooks; its exit code, and all that it and they said. Whoever interrupts this finds them
+    gone."""
+    with subprocess.Popen(
+        words,
+        cwd=folder,
+        env=environment,
+        stdin=None if _is_terminal() else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            started = tree.descendants([process.pid], tree.everything())
+            process.kill()
+            for one in started:
+                tree.send(one, signal.SIGKILL)
+            raise
+    return process.returncode, said.decode("utf-8", "replace")
 
 
 def _is_terminal() -> bool:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from .applying import Conflict, Plan, gone_back, merge_trees
 from .files import lstat, shown
-from .git import GitFailed
+from .git import GitFailed, split
 from .places import Repository
 from .private_git import PrivateGit
 from .problems import WorkspaceProblem
@@ -48,8 +49,12 @@ class Publisher:
         wanted = {path: change.after for path, change in changes(self._git, before, after).items()}
         try:
             if wanted:
+                flags = self._flags(git, wanted.keys())
                 given = index_info(wanted, self._private.zero)
                 git.run("update-index", "--replace", "-z", "--index-info", given=given)
+                for flag, paths in flags.items():
+                    there = b"".join(path + b"\0" for path in paths if wanted[path] is not None)
+                    git.run("update-index", flag, "-z", "--stdin", given=there)
         except GitFailed:
             git.run("update-ref", "-m", f"{message}: undone", "HEAD", plan.head, new)
             raise
@@ -57,6 +62,18 @@ class Publisher:
             given = b"".join(path + b"\0" for path in reformatted)
             git.run("checkout-index", "-f", "-q", "-z", "--stdin", given=given, accept=(0, 1))
         git.run("update-index", "-q", "--refresh", accept=(0, 1))
+
+    def _flags(self, git: UserGit, paths: Iterable[bytes]) -> dict[str, list[bytes]]:
+        """Those of some paths of which the user has told git not to look at the files."""
+        found: dict[str, list[bytes]] = {}
+        touched = set(paths)
+        for record in split(git.run("ls-files", "-v", "-z")):
+            tag, path = record[:1], record[2:]
+            if path in touched and tag in b"sS":
+                found.setdefault("--skip-worktree", []).append(path)
+            if path in touched and tag.islower():
+                found.setdefault("--assume-unchanged", []).append(path)
+        return found
 
     def _index_after(self, head: str, tree: str, number: int) -> tuple[str, str]:
         """The user's index as a tree, and the tree that it is to become."""

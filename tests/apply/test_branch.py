@@ -72,3 +72,17 @@ def test_six_experiments_become_six_commits_and_the_users_folder_is_as_before(en
 
     again = ended.apply("--branch", "faster", expect=2)
     assert "There is a branch faster already" in again.stderr
+
+
+def test_hooks_that_lie_in_an_ignored_folder_run_as_they_do_for_the_user(ended: Ended) -> None:
+    log = ended.hook("unused", "")
+    ended.sh(
+        f"mkdir -p .husky/_; echo '*' > .husky/_/.gitignore; printf '#!/bin/sh\necho ran >> {log}\ngit add -A\n' "
+        "> .husky/_/pre-commit; chmod +x .husky/_/pre-commit; echo x > .husky/x;"
+        "git add .husky/x; git commit -qm husky -- .husky/x; git config core.hooksPath .husky/_"
+    )
+    ended.apply("--branch", "faster")
+    assert log.read_text() == "ran\n" * 6
+    there = ended.sh("git ls-tree -r --name-only faster").splitlines()
+    assert "node_modules" not in there
+    assert ".husky/_" not in there

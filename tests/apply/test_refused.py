@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.apply.conftest import Ended, sh
-from tests.support import Beatctl
+from tests.support import Beatctl, wait_until
 from tests.workspace import fingerprint
 
 pytestmark = pytest.mark.xdist_group("apply")
@@ -151,3 +153,30 @@ def test_folders_without_a_commit_to_build_on_are_refused(shared_beatctl: Beatct
     loop.sh("git commit -q --allow-empty -m first")
     loop.apply("--commit")
     assert loop.sh("git show main:m; git status --porcelain") == "done\n?? n"
+
+
+def test_an_apply_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove(ended: Ended) -> None:
+    log = ended.hook("pre-commit", "#!/bin/sh\necho $$ >> LOG; [ $(wc -l < LOG) -lt 3 ] || sleep 300")
+    before = fingerprint.of(ended.root)
+    process = ended.beatctl.popen("apply", ended.id, "--branch", "new", cwd=ended.root)
+    wait_until(lambda: log.exists() and log.read_text().count("\n") == 3, "the third commit's hook")
+    # Meanwhile the folder is taken.
+    assert "at work on" in ended("undo", ended.id, expect=2).stderr
+    assert "at work on" in ended.apply("--branch", "other", expect=2).stderr
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert fingerprint.differences(before, fingerprint.of(ended.root)) == {}
+
+    log.unlink()
+    process = ended.beatctl.popen("apply", ended.id, "--branch", "new", cwd=ended.root)
+    wait_until(lambda: log.exists() and log.read_text().count("\n") == 3, "the third commit's hook")
+    process.kill()
+    process.communicate(timeout=60)
+    os.kill(int(log.read_text().split()[-1]), signal.SIGKILL)
+    assert (ended.root / ".git" / "worktrees").exists()
+    log.unlink()
+    ended.hook("pre-commit", "#!/bin/sh\n")
+    ended.apply("--branch", "new")
+    assert ended.sh("git rev-list main..new").count("\n") == 5
+    assert not (ended.root / ".git" / "worktrees").exists()
