@@ -295,5 +295,6 @@ def ending_lines(status: Status, *, colours: bool = False) -> list[str]:
     if counts or spent:
         lines.append("  " + ", ".join(part for part in (counts, f"spent {spent}" if spent else "") if part))
     if status.iteration:
-        lines.append(f"  beatctl show {status.id}   beatctl diff {status.id}   beatctl undo {status.id}")
+        take = f"   beatctl apply {status.id} --branch NAME" if status.kept or status.outcome == "reached" else ""
+        lines.append(f"  beatctl diff {status.id}{take}   beatctl undo {status.id}")
     return lines + taking_over_words(status)

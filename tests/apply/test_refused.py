@@ -156,7 +156,7 @@ def test_folders_without_a_commit_to_build_on_are_refused(shared_beatctl: Beatct
 
 
 def test_an_apply_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove(ended: Ended) -> None:
-    log = ended.hook("pre-commit", "#!/bin/sh\necho $$ >> LOG; [ $(wc -l < LOG) -lt 3 ] || sleep 300")
+    log = ended.hook("pre-commit", "#!/bin/sh\necho $$ >> LOG; [ $(wc -l < LOG) -lt 3 ] || exec sleep 300")
     before = fingerprint.of(ended.root)
     process = ended.beatctl.popen("apply", ended.id, "--branch", "new", cwd=ended.root)
     wait_until(lambda: log.exists() and log.read_text().count("\n") == 3, "the third commit's hook")
