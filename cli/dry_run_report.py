@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from beatctl.cli import render
+from beatctl.cli.limit_options import unbounded_warning
 from beatctl.cli.output import visible
 from beatctl.cli.units import in_words
 
@@ -86,10 +87,11 @@ def lines(measured: Measured, *, where: str) -> list[str]:
     fields.append(("at most", at_most_words(spec)))
     fields.append(("folder", where))
     found = [f"{name:<10}{text}" for name, text in fields]
-    if measured.prompt:
-        step = " (step 1)" if spec.steps else ""
-        found = [f"--- The prompt of iteration 1{step}", *measured.prompt.rstrip().split("\n"), "---", *found]
-    return found
+    prompts: list[str] = []
+    for number, prompt in enumerate(measured.prompts, 1):
+        step = f", step {number}" if spec.steps else ""
+        prompts += [f"--- The prompt of iteration 1{step}", *prompt.rstrip().split("\n")]
+    return [*prompts, *(["---"] if prompts else []), *found]
 
 
 def hints(measured: Measured) -> list[str]:
@@ -101,6 +103,9 @@ def hints(measured: Measured) -> list[str]:
         kept = f"; kept as {measured.kept[0]}" if measured.kept else ""
         found.append(f"What changed while commands ran was put back: {paths}{kept}.")
     scores = [run.score for run in runs if run.score is not None]
+    unbounded = unbounded_warning(spec.limits.model_dump())
+    if unbounded:
+        found.append(unbounded)
     if measured.problem is not None or not runs:
         return found
     if spec.strategy == "optimize":
@@ -158,7 +163,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
         },
         "limits": spec.limits.model_dump(),
         "at_most": at_most(spec),
-        "prompt": measured.prompt or None,
+        "prompts": measured.prompts,
         "worktree": spec.origin is not None,
     }
 
@@ -172,11 +177,11 @@ def command_words(measured: Measured) -> str:
 
 def _command(measured: Measured) -> list[str]:
     assert measured.command is not None
-    prompt = measured.prompt.strip()
+    prompt = measured.prompts[0]
     return [
         "{prompt}"
-        if prompt and word.strip() == prompt
-        else word.replace(measured.prompt, "{prompt}").replace(measured.prompt_file, "{prompt_file}")
+        if word.strip() == prompt.strip()
+        else word.replace(prompt, "{prompt}").replace(measured.prompt_file, "{prompt_file}")
         for word in measured.command.argv
     ]
 

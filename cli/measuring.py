@@ -56,7 +56,8 @@ class Measured:
     check: EvaluatorResult | None = None
     runs: list[EvaluatorResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    prompt: str = ""
+    prompts: list[str] = field(default_factory=list)
+    """Of iteration 1: one for each step of a pipeline, else one."""
     command: Prompted | None = None
     """The agent's command line in iteration 1."""
     prompt_file: str = ""
@@ -228,18 +229,21 @@ class _Measuring:
         state = LoopState(limits=spec.limits, started_at=time.time())
         state.baseline = Mark(iteration=0, score=score_of(measured.runs, len(measured.runs)))
         state.best = state.baseline if spec.strategy == "optimize" else None
-        given = run_agent.RunAgentInput(
-            loop=spec.id,
-            run="agent",
-            agent=spec.agent,
-            timeout_s=spec.limits.agent_timeout_s,
-            directory=spec.directory,
-            worktree=spec.worktree,
-            standing=standing(spec, state, 1, 1),
-        )
-        run = self._loops.folder(spec.id).iteration(1) / given.run
-        measured.prompt = run_agent.prompt_of(self._home, self._loops.ledger, given)
-        measured.command = run_agent.command_of(given, measured.prompt, run)
+        steps = [
+            run_agent.RunAgentInput(
+                loop=spec.id,
+                run="agent",
+                agent=spec.agent,
+                timeout_s=spec.limits.agent_timeout_s,
+                directory=spec.directory,
+                worktree=spec.worktree,
+                standing=standing(spec, state, 1, step),
+            )
+            for step in range(1, max(1, len(spec.steps)) + 1)
+        ]
+        run = self._loops.folder(spec.id).iteration(1) / "agent"
+        measured.prompts = [run_agent.prompt_of(self._home, self._loops.ledger, given) for given in steps]
+        measured.command = run_agent.command_of(steps[0], measured.prompts[0], run)
         measured.prompt_file = str(run_agent.prompt_file(run))
 
     def _close(self, workspace: Workspace) -> None:

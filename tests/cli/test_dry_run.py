@@ -79,9 +79,9 @@ def test_it_measures_and_shows_the_prompt_and_starts_nothing(folder: Folder, bea
     assert told["score"] == {"min": 61, "median": 62, "max": 63, "noise": pytest.approx(2 / 62)}
     assert [run["score"] for run in told["evaluations"]] == [61, 62, 63]
     assert told["check"]["exit_code"] == 0
-    assert told["prompt"].startswith("lower n\n")
-    assert "Score to beat: 62 (the baseline)" in told["prompt"]
-    assert "This is iteration 1 of at most 4." in told["prompt"]
+    assert told["prompts"][0].startswith("lower n\n")
+    assert "Score to beat: 62 (the baseline)" in told["prompts"][0]
+    assert "This is iteration 1 of at most 4." in told["prompts"][0]
     assert told["agent"]["command"] == [str(folder.agent), "{prompt}"]
     # 4 iterations: an agent (10m), a check and at most two evaluations (10m each); before them a check and one.
     assert told["at_most"] == {"agent_runs": 4, "evaluator_runs": 9, "seconds": (4 * 4 + 2) * 600}
@@ -101,6 +101,22 @@ def test_it_measures_and_shows_the_prompt_and_starts_nothing(folder: Folder, bea
     assert f"command   {folder.agent} '{{prompt}}'\n" in plain.stdout
     assert "--- The prompt of iteration 1\nlower n\n" in plain.stdout
     assert "at most   10 agent runs" in plain.stdout
+    steps = (
+        "start",
+        "--step",
+        "find it",
+        "--step",
+        "mend it",
+        *MINIMIZE,
+        "-n",
+        "0",
+        "-a",
+        f"{folder.agent} {{prompt}}",
+    )
+    done = beatctl(*steps, "--dry-run", cwd=folder.root / "part", expect=0)
+    assert "--- The prompt of iteration 1, step 1\nfind it\n" in done.stdout
+    assert "--- The prompt of iteration 1, step 2\nmend it\n" in done.stdout
+    assert "this loop spends until it is stopped" in done.stdout
     assert folder.look() == before
 
 
