@@ -297,3 +297,17 @@ def test_a_worktree_that_git_cannot_make_is_told_and_leaves_nothing(loops: Loops
     assert "Traceback" not in done.stderr
     assert as_it_is(repo) == before
     assert worktrees(repo) == []
+
+
+def test_a_start_that_fails_after_the_worktree_was_made_takes_it_back(own_loops: Loops) -> None:
+    loops, repo = own_loops, own_loops.repository
+    loops.beatctl("up", "-d", cwd=repo.folder, expect=0)
+    (loops.beatctl.home / "owners").write_text("in the way of every claim\n")
+    before = as_it_is(repo)
+    words = ("start", "lower n", *MINIMIZE, "-a", repo.agent("true"), "--worktree", "--branch", "unused")
+    done = loops.beatctl(*words, cwd=repo.folder, expect=3)
+    assert "Nothing was started" in done.stderr
+    assert as_it_is(repo) == before
+    assert worktrees(repo) == []
+    assert loops.do("list") == []
+    assert not list((loops.beatctl.home / "loops").glob("*"))
