@@ -28,14 +28,12 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "start": Entry("start:start", "Start a loop on a goal.", _EXAMPLES[0]),
+    "init": Entry("init:init", "Write a loop file to fill in.", "beatctl init"),
+    "demo": Entry("demonstrate:demo", "See two loops at work, at no cost.", "beatctl demo"),
+    "watch": Entry("start:watch", "Stay with a loop that runs.", "beatctl watch k3f9"),
     "list": Entry("listing:list_", "List every loop, newest first.", "beatctl list"),
     "status": Entry("view:status", "Show how a loop stands.", "beatctl status k3f9 --json"),
-    "watch": Entry("start:watch", "Stay with a loop that runs.", "beatctl watch k3f9"),
-    "show": Entry("view:show", "Show all experiments, or number N whole.", "beatctl show 12"),
     "logs": Entry("logs:logs", "Print what agent and evaluator printed.", "beatctl logs -f"),
-    "diff": Entry("change:diff", "Show what the loop changed.", "beatctl diff --stat"),
-    "report": Entry("report.command:report", "Tell what a loop came to.", "beatctl report --html k3f9.html"),
-    "apply": Entry("apply:apply", "Turn what a loop kept into commits.", "beatctl apply k3f9 --branch smaller-bundle"),
     "pause": Entry("act:pause", "Pause a loop after this iteration.", "beatctl pause k3f9"),
     "resume": Entry("resume:resume", "Go on with a loop that is paused or has ended.", "beatctl resume k3f9 -n +300"),
     "stop": Entry("act:stop", "End a loop after this iteration.", "beatctl stop k3f9"),
@@ -44,18 +42,29 @@ COMMANDS = {
         "setting:set_", "Change limits while a loop runs.", "beatctl set k3f9 --max-iterations 300 --cooldown 30s"
     ),
     "note": Entry("act:note", "Tell the agent something.", 'beatctl note k3f9 "try lazy loading"'),
+    "report": Entry("report.command:report", "Tell what a loop came to.", "beatctl report --html k3f9.html"),
+    "show": Entry("view:show", "Show all experiments, or number N whole.", "beatctl show 12"),
+    "diff": Entry("change:diff", "Show what the loop changed.", "beatctl diff --stat"),
+    "apply": Entry("apply:apply", "Turn what a loop kept into commits.", "beatctl apply k3f9 --branch smaller-bundle"),
     "undo": Entry("change:undo", "Put the folder back as it was.", "beatctl undo k3f9"),
+    "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
+    "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),
     "up": Entry("engine:up", "Run the Temporal server and a worker.", "beatctl up -d"),
     "down": Entry("engine:down", "End server and worker.", "beatctl down"),
     "worker": Entry("engine:worker", "Run a worker alone.", "beatctl worker"),
-    "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),
-    "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
     "completion": Entry(
         "completion:completion", "Print what makes your shell complete beatctl.", "beatctl completion bash"
     ),
-    "init": Entry("init:init", "Write a loop file to fill in.", "beatctl init"),
-    "demo": Entry("demonstrate:demo", "See two loops at work, at no cost.", "beatctl demo"),
 }
+
+GROUPS = {
+    "Start": "start",
+    "Follow": "watch",
+    "Steer": "pause",
+    "The morning after": "report",
+    "Around": "doctor",
+}
+"""Headings in the list of commands, and the command each stands above."""
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -106,8 +115,16 @@ class _Group(TyperGroup):
         super().format_help(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+        headings = {first: heading for heading, first in GROUPS.items()}
+        sections: list[tuple[str, list[tuple[str, str]]]] = []
+        for name, entry in COMMANDS.items():
+            if name in headings:
+                sections.append((headings[name], []))
+            sections[-1][1].append((name, entry.summary))
+        widest = max(map(len, COMMANDS))
+        for heading, lines in sections:
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), summary) for name, summary in lines])
 
 
 def made(name: str) -> Any:
