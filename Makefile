@@ -21,6 +21,7 @@ help:
 	@echo "make test-agents  install claude, codex and gemini in a cache folder and drive them against a scripted LLM"
 	@echo "make docs         write docs/commands.md anew from the commands' help"
 	@echo "make pictures     take the documents' pictures anew (needs tmux and Chromium)"
+	@echo "make messages     write the texts that tests/cli/test_messages.py compares with anew; read their difference"
 	@echo "make pins         write the pinned versions anew after a change of dependencies"
 	@echo "make clean        remove what was built here"
 
@@ -62,6 +63,10 @@ test: check server
 
 bench: server
 	@$(PY) -m tests.bench $(ARGS)
+
+messages: server
+	@RENEW_MESSAGES=1 $(PY) -m pytest -q tests/cli/test_messages.py
+	@git --no-pager diff --stat tests/cli/messages
 
 AGENTS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/beatctl/agents
 test-agents: server

@@ -67,6 +67,15 @@ class EvaluatorResult(BaseModel):
             return f"exit code {self.exit_code}{said}"
         return self.problem or "exit code 0"
 
+    def sentence(self, subject: str = "It") -> str:
+        """The same as a sentence: `It ended with exit code 7: "no".`"""
+        words = self.words()
+        if self.ended_by == "not-started":
+            return words if words.endswith(".") else f"{words}."
+        if self.signal is not None and self.ended_by == "exit":
+            return f"{subject} was {words}."
+        return f"{subject} {'ended with ' if words.startswith('exit code') else ''}{words}."
+
 
 async def run_evaluator(home: Home, spawner: Spawner, given: RunEvaluatorInput) -> EvaluatorResult:
     """Run the command to its end: start it, or adopt or read what an earlier attempt started."""

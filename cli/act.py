@@ -66,6 +66,8 @@ def _signal(
 ) -> int:
     loops = Loops()
     status = unfinished(loops.find(word), signal)
+    if signal == "pause" and status.asked in ("stop", "cancel"):
+        raise Usage(_ending_already(status))
     return _signal_to(loops, status, signal, as_json, done=done, asked=asked, at_once=at_once)
 
 
@@ -81,16 +83,27 @@ def _signal_to(
 ) -> int:
     ask(loops, status, signal)
     shown = until(loops, status.id, lambda now: done(now) or now.state == "finished")
-    if not done(shown) and shown.state != "finished" and signal != "resume":
+    if not done(shown) and shown.state != "finished" and shown.asked is None and signal != "resume":
         # The signal is in the loop's history; a busy worker has only not said so in the ledger yet.
         shown = shown.model_copy(update={"asked": signal})
     if as_json:
         print_status_json(shown)
     elif shown.state == "finished":
         out(f"{shown.id} has ended: {shown.outcome} ({shown.reason}).")
+    elif signal == "pause" and shown.asked in ("stop", "cancel"):  # asked for at the same moment
+        raise Usage(_ending_already(shown))
     else:
         out((asked if shown.asked else at_once).format(id=shown.id))
     return 0
+
+
+def _ending_already(status: Status) -> str:
+    if status.asked == "cancel":
+        return f"Loop {status.id} is being cancelled: there is nothing to pause."
+    return (
+        f"Loop {status.id} is stopping: it ends after this iteration, and cannot be paused any more. "
+        f"Now instead: beatctl cancel {status.id}"
+    )
 
 
 def ask(loops: Loops, status: Status, signal: str) -> None:

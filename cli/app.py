@@ -185,6 +185,28 @@ def run(arguments: list[str]) -> int:
         return _told_usage(error, str(format_message()))
 
 
+_PLAIN = (
+    (r"No such command '(.*?)'\. Did you mean '(.*?)', '(.*)'\?", r'There is no command "\1". Did you mean \2 or \3?'),
+    (r"No such command '(.*?)'\. Did you mean '(.*)'\?", r'There is no command "\1". Did you mean \2?'),
+    (r"No such command '(.*)'\.", r'There is no command "\1".'),
+    (r"No such option: (\S+?)\.?( Did you mean .*|)", r"There is no flag \1.\2"),
+    (r"Option '(.*)' requires an argument\.", r"\1 needs a value."),
+    (r"Option '(.*)' does not take a value\.", r"\1 takes no value."),
+    (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r'Too many words: "\1".'),
+)
+
+
+def _plain(message: str) -> str:
+    """What the library says of a command line, in the words of all other messages."""
+    import re
+
+    for pattern, words in _PLAIN:
+        found = re.fullmatch(pattern, message)
+        if found:
+            return found.expand(words)
+    return message
+
+
 def _told_usage(error: Exception, message: str) -> int:
     path = getattr(getattr(error, "ctx", None), "command_path", "beatctl")
     wrong, possible = getattr(error, "option_name", None), getattr(error, "possibilities", None)
@@ -193,6 +215,6 @@ def _told_usage(error: Exception, message: str) -> int:
 
         [meant] = get_close_matches(wrong, possible, n=1, cutoff=0)
         message = f"No such option: {wrong}. Did you mean {meant}?"
-    say(" ".join(message.split()))
+    say(_plain(" ".join(message.split())))
     say(f"Help: {path} --help")
     return int(getattr(error, "exit_code", USAGE))

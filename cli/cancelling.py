@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from beatctl.cli import service
 from beatctl.cli.output import say
 from beatctl.cli.problems import Unavailable
+from beatctl.cli.units import in_words
+from beatctl.worker.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.05
 _TELL_S = 10.0
 _LOOK_S = 2.0
+_HANGS_S = 60.0
+"""After this, what does not answer is named, and what to type."""
 
 
 def cancel_loop(loops: Loops, status: Status) -> Status:
@@ -55,27 +59,43 @@ def _wait(loops: Loops, status: Status) -> Status:
             if not service.is_running(loops, status):
                 service.ensure(loops, service.environ_of(status, loops.environ))
         if time.monotonic() - began > tell_after:
-            say(f"Still ending {status.id}: its processes, then the folder as it was with the best …")
+            say(_still_ending(loops, status, time.monotonic() - began))
             tell_after *= 2
+
+
+def _still_ending(loops: Loops, status: Status, waited: float) -> str:
+    if waited < _HANGS_S:
+        return f"Still ending {status.id}: its processes, then the folder as it was with the best …"
+    live = [found.folder.parent.name for found in _tries(loops, status.id) if found.state() == "running"]
+    what = f"its {live[0]} does not end" if live else "the worker does not answer"
+    log = RunFolder(loops.home.root, status.connection).worker_log
+    return (
+        f"Still ending {status.id} after {in_words(round(waited))}: {what} (log: {log}). To end all by force: "
+        f"Ctrl-C, then beatctl down --force, then beatctl cancel {status.id}"
+    )
 
 
 def _end_here(loops: Loops, status: Status, problem: Unavailable) -> Status:
     """No worker and none to be had: end the processes; the loop itself is told when one is back."""
     ended = end_processes(loops, status.id)
     say(
-        f"{problem}\nEnded {ended or 'no'} running process{'' if ended == 1 else 'es'} of {status.id} from here: "
-        f"none is left. The folder is as the last one left it. When the server answers again, end the loop itself: "
-        f"beatctl cancel {status.id}"
+        f"{problem}\n{_ended_words(ended, status.id)} The folder is as the last one left it. "
+        f"When the server answers again, end the loop itself: beatctl cancel {status.id}"
     )
     return loops.status(status.id)
 
 
+def _ended_words(ended: int, loop: str) -> str:
+    if not ended:
+        return f"No process of {loop} runs."
+    return f"Ended {'the process' if ended == 1 else f'{ended} processes'} of {loop} from here: none is left."
+
+
 def end_processes(loops: Loops, loop: str) -> int:
     """End what runs of a loop, whole process trees. Returns how many runs there were."""
-    from beatctl.activities.processes import Try, end
+    from beatctl.activities.processes import end
 
-    tries = [Try(folder) for folder in sorted(loops.folder(loop).runs.glob("*/*/try-*"))]
-    live = [found for found in tries if found.state() == "running"]
+    live = [found for found in _tries(loops, loop) if found.state() == "running"]
 
     async def end_all(found: list[Try]) -> None:
         await asyncio.gather(*(end(one) for one in found))
@@ -83,6 +103,12 @@ def end_processes(loops: Loops, loop: str) -> int:
     if live:
         asyncio.run(end_all(live))
     return len(live)
+
+
+def _tries(loops: Loops, loop: str) -> list[Try]:
+    from beatctl.activities.processes import Try
+
+    return [Try(folder) for folder in sorted(loops.folder(loop).runs.glob("*/*/try-*"))]
 
 
 def _close_here(loops: Loops, status: Status) -> Status:

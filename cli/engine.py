@@ -125,7 +125,8 @@ def ui(
     loops = Loops()
     status = loops.find(loop)
     if not status.ui_url:
-        raise Usage(f"Loop {status.id} is on {status.connection}; beatctl does not know the address of its Web UI.")
+        where = "beatctl's own server" if status.connection == "embedded" else status.connection
+        raise Usage(f"Loop {status.id} is on {where}, and beatctl does not know the address of a Web UI there.")
     if not service.is_running(loops, status):
         say("The server is not running: beatctl up -d starts it.")
     if as_json:

@@ -120,6 +120,8 @@ class _Teller:
         for row in self._loops.rows(self._loop, after=max(self._rows, default=-1)):
             self._rows[row.iteration] = row
             to_beat = render.parent_score(row, self._rows)
+            if row.iteration == 0 and row.score is None and status.strategy == "optimize":
+                row = row.model_copy(update={"reason": None})  # the loop's end says it
             say(render.row_line(row, to_beat, colours=self._colours, columns=width(sys.stderr, elsewhere=200)))
         self._tell_state(status)
 

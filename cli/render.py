@@ -110,7 +110,9 @@ def next_words(status: Status) -> str:
     """What one would type next."""
     verbs: tuple[str, ...]
     if status.state == "finished":
-        verbs = ("show", "diff", "undo") if status.iteration else ("show",)
+        gained = status.best is not None and status.baseline is not None
+        gained = gained and status.best != status.baseline
+        verbs = ("report", "diff", "apply" if gained else "undo") if status.iteration else ("show",)
     elif status.state == "paused":
         verbs = ("resume", "stop", "cancel")
     elif status.asked:
@@ -258,17 +260,18 @@ def status_lines(
     iteration = f"{status.iteration}{f'/{most}' if most else ''}"
     allowed = status.limits.get("max_failures") or 0
     failures = f"{status.failures}{f'/{allowed}' if allowed else ''}"
+    over = status.state == "finished"
     fields = [
         ("best" if status.strategy == "optimize" else "result", best_words(status)),
         ("iteration", f"{iteration}   failures in a row {failures}   elapsed {in_words(int(status.elapsed_s))}"),
         ("so far", counts_words(status.counts)),
         ("spent", cost_words(status)),
-        ("now", visible(now) if status.state != "finished" else ""),
+        ("now", visible(now) if status.state in ("running", "waiting") else ""),
         ("agent", status.agent),
         ("folder", status.directory),
         ("limits", limits_line(status.limits, strategy=status.strategy) if status.state != "finished" else ""),
         *(("note", line) for line in notes_lines(status, columns)),
-        ("ended", times.ago(times.local(status.ended_at), at) if at and status.ended_at else ""),
+        ("ended", times.ago(times.local(status.ended_at), at) if over and at and status.ended_at else ""),
         ("why", visible(status.detail)),
         ("server", status.connection if status.connection != "embedded" else ""),
         ("web ui", status.ui_url or ""),

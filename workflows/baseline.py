@@ -21,7 +21,7 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
         loop.doing("setup")
         done = await loop.calls.run_setup(spec.setup)
         if done.ended_by != "exit" or done.exit_code != 0:
-            words = f"The setup failed; no agent ran. {done.words()}. Command: {spec.setup}"
+            words = f"The setup failed; no agent ran. {done.sentence()} Command: {spec.setup}"
             return "no-baseline", f"{words} (all it printed: beatctl logs {spec.id})"
     loop.doing("baseline snapshot")
     try:
@@ -35,7 +35,7 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
     state.baseline = state.base = Mark(iteration=0, snapshot=opened.baseline)
     refused = await run_check(loop, it)
     if refused is not None:
-        problem: str | None = f"The check fails on the untouched folder; no agent ran. {refused.reason}"
+        problem: str | None = _check_problem(refused.reason or "")
     else:
         it.evaluations = await measure(loop, it)
         problem = baseline_problem(spec, it.evaluations)
@@ -66,6 +66,11 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
     return ("no-baseline", problem) if problem is not None else None
 
 
+def _check_problem(reason: str) -> str:
+    words = reason.removeprefix("check: ")
+    return f"The check fails on the untouched folder ({words}); no agent ran. Mend what it finds, or the check."
+
+
 def _red(loop: Loop, runs: list[EvaluatorResult]) -> bool:
     """Whether a retry evaluator does not pass yet: what it was started for, or a sign that something is missing."""
     return loop.spec.strategy == "retry" and bool(runs) and runs[-1].exit_code != 0
@@ -76,11 +81,11 @@ def baseline_problem(spec: LoopSpec, runs: list[EvaluatorResult]) -> str | None:
     last = runs[-1]
     if spec.strategy == "retry":
         if evaluator_crashed(last):
-            return f"The evaluator cannot run; no agent ran. {last.words()}. Command: {spec.evaluator}"
+            return f"The evaluator cannot run; no agent ran. {last.sentence()} Command: {spec.evaluator}"
         return None
     if last.score is not None:
         return None
     ended = last.ended_by != "exit" or last.exit_code != 0
-    words = f"The evaluator: {last.words()}." if ended else f"{last.problem}."
-    hint = "" if ended else " Print the number last, or write it to $BEATCTL_SCORE_FILE."
-    return f"No score from the baseline; no agent ran. {words}{hint}"
+    words = last.sentence("The evaluator") if ended else f"{last.problem}."
+    hint = "Mend it, then start again." if ended else "Print the number last, or write it to $BEATCTL_SCORE_FILE."
+    return f"No score from the baseline; no agent ran. {words} {hint}"
