@@ -9,7 +9,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ "$$n
 # The environment names the folder it was made in: a clone that was moved makes itself a new one.
 READY := $(VENV)/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: help setup server demo test check format bench test-agents docs pictures pins clean
+.PHONY: help setup server demo test check format bench messages test-agents docs pictures pins clean
 
 help:
 	@echo "make setup        make $(VENV) with beatctl in it, editable"
