@@ -86,7 +86,7 @@ class Told:
         text = re.sub(r"\b(after|elapsed|for) \d[\d.]*(ms|[smhd])( \d+[smhd])?(?=[:,\n ])", r"\1 TIME", text)
         text = re.sub(r"^(Waiting for the worker|Starting the Temporal server) …\n", "", text, flags=re.M)
         text = re.sub(r'"/bin/sh: [^"]*"', '"what sh says"', text)
-        text = re.sub(r"127\.0\.0\.1:1[78]\d{3}", "127.0.0.1:PORT", text)
+        text = re.sub(r"127\.0\.0\.1:1[789]\d{3}", "127.0.0.1:PORT", text)
         return re.sub(r"\bprocess \d+", "process PID", text)
 
     def compare(self, group: str) -> None:
