@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from beatctl.cli.cells import cut
-from beatctl.cli.output import visible
+from beatctl.cli.output import from_home, visible
 from beatctl.cli.problems import Usage
 from beatctl.cli.settings import (
     KEYS,
@@ -169,5 +169,4 @@ def _shown(path: Path) -> str:
         return f"./{path.relative_to(here)}"
     if here.is_relative_to(path.parent):
         return os.path.relpath(path, here)
-    home = os.path.expanduser("~")  # Path.home() raises where there is none
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+    return from_home(str(path))

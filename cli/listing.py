@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from beatctl.cli import render, service, times
 from beatctl.cli.arguments import Json
 from beatctl.cli.cells import cells, cut, cut_left, pad
 from beatctl.cli.loops import Loops
-from beatctl.cli.output import colour, out, out_json, paint, say, visible, width
+from beatctl.cli.output import colour, from_home, out, out_json, paint, say, visible, width
 from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def lines(
         _Column("WHEN", 2, lambda loop: when(loop, now)),
         _Column("COST", 4, lambda loop: f"${loop.cost_usd:,.2f}" if loop.cost_usd else "", right=True),
         _Column("TIME", 6, lambda loop: in_words(int(loop.elapsed_s)), right=True),
-        _Column("FOLDER", 5, lambda loop: cut_left(folder_words(loop.directory, home), _FOLDER_MOST)),
+        _Column("FOLDER", 5, lambda loop: cut_left(visible(from_home(loop.directory, home)), _FOLDER_MOST)),
     ]
     texts = {column.title: [column.text(loop) for loop in loops] for column in offered}
     offered = [column for column in offered if any(texts[column.title])]
@@ -144,14 +143,6 @@ def when(loop: Status, now: datetime) -> str:
     if loop.state == "finished":
         return times.ago(times.local(loop.ended_at), now) if loop.ended_at else ""
     return f"for {in_words(int(loop.elapsed_s))}"
-
-
-def folder_words(directory: str, home: str) -> str:
-    """A folder as people write it: `~/work/shop`."""
-    home = home.rstrip("/")
-    if home and (directory == home or directory.startswith(home + os.sep)):
-        return visible("~" + directory[len(home) :])
-    return visible(directory)
 
 
 def _iteration(loop: Status) -> str:

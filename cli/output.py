@@ -37,6 +37,12 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
+def from_home(path: str, home: str | None = None) -> str:
+    """A path as people write it: `~/work/shop`. `home`: another home folder than this user's."""
+    home = (os.path.expanduser("~") if home is None else home).rstrip("/")  # Path.home() raises where there is none
+    return "~" + path[len(home) :] if home and (path == home or path.startswith(home + os.sep)) else path
+
+
 def say(text: str = "") -> None:
     """A line for the person, on stderr. A terminal that went away is no reason to stop."""
     _write(sys.stderr, text + "\n")

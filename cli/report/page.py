@@ -13,7 +13,7 @@ from beatctl import __version__
 from beatctl.activities.ledger import Row, timestamp
 from beatctl.cli import render
 from beatctl.cli.cells import cut
-from beatctl.cli.output import visible
+from beatctl.cli.output import from_home, visible
 from beatctl.cli.report import sentences
 from beatctl.cli.report.diffs import Diffs
 from beatctl.cli.report.model import Report, percent, to_beat
@@ -118,15 +118,15 @@ def _figures(report: Report) -> list[str]:
 def _facts(report: Report) -> list[tuple[str, str, bool]]:
     """What the loop was: name, text, whether that is code."""
     runs = ", ".join([report.agent, *report.models])
-    goes = {"minimize": "lower is better", "maximize": "higher is better"}.get(report.direction or "", "")
+    goes = {"minimize": "lower", "maximize": "higher"}.get(report.direction or "", "")
     found = [
         ("Evaluator", report.evaluator, True),
         ("Better is", goes, False),
         ("Check", report.check or "", True),
         ("Agent", runs, False),
         ("Started", _day(report.started_at), False),
-        ("Folder", report.worktree if report.origin else report.directory, True),
-        ("Made from", report.origin or "", True),
+        ("Folder", from_home(report.worktree if report.origin else report.directory), True),
+        ("Made from", from_home(report.origin or ""), True),
         ("Limits", render.limits_line(report.limits, strategy=report.strategy) if report.limits else "", False),
     ]
     return [(name, visible(text), code) for name, text, code in found if text]
