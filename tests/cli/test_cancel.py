@@ -54,7 +54,7 @@ async def test_the_agent_is_ended_even_where_no_worker_can_be_had(beatctl: Beatc
     found = [int(pid) for pid in wait_until(lambda: _two_lines(pids), "the agent's processes")]
     done = beatctl("cancel", "k3f9", cwd=project, env={"BEATCTL_TEMPORAL_CLI": "/nowhere"}, expect=1)
     await spawner.close()
-    assert "Ended 1 running process" in done.stderr
+    assert "Ended the process of " in done.stderr
     assert "beatctl cancel k3f9" in done.stderr
     assert running.state() == "done"
     assert [process_start(pid) for pid in found] == [None, None]

@@ -118,7 +118,10 @@ def test_habits_are_understood_by_the_command_and_clutter_no_help(beatctl: Beatc
     done = beatctl("start", "x", "--eval-mode", "agent", cwd=project, expect=2)
     assert done.stdout == ""
     assert done.stderr.splitlines()[1:] == ["Help: beatctl start --help"]
-    for typed, meant in ((("strat",), "'start'"), (("start", "x", "--maxiterations", "3"), "mean --max-iterations?")):
+    for typed, meant in (
+        (("strat",), "Did you mean start"),
+        (("start", "x", "--maxiterations", "3"), "mean --max-iterations?"),
+    ):
         [said, _] = beatctl(*typed, cwd=project, expect=2).stderr.splitlines()
         assert meant in said
     helps = beatctl("--help", cwd=project, expect=0).stdout + beatctl("start", "--help", cwd=project, expect=0).stdout

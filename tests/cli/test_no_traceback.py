@@ -127,7 +127,7 @@ def test_a_folder_that_is_gone_is_told(kept: Beatctl, place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["beatctl.cli.app", "typer", "beatctl.cli.listing", "beatctl.activities.ledger", "sqlite3", "pydantic"]
+    "module", ["beatctl.cli.app", "typer", "beatctl.cli.listing", "beatctl.activities.ledger", "pydantic"]
 )
 def test_ctrl_c_while_it_starts_ends_it_without_a_word_of_python(kept: Beatctl, place: Path, module: str) -> None:
     probe = (

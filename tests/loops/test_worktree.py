@@ -199,7 +199,7 @@ def test_setup_makes_what_git_ignores_and_its_failure_costs_no_agent(loops: Loop
     assert f'Add --setup "npm ci && cp {repo.folder}/.env ."' in lacking["detail"]
 
     broken = loops.start(*words, "--setup", "echo fetching; echo 'no network' >&2; exit 7", expect=3)
-    assert 'The setup failed; no agent ran. exit code 7: "no network"' in broken["detail"]
+    assert 'The setup failed; no agent ran. It ended with exit code 7: "no network"' in broken["detail"]
     assert f"beatctl logs {broken['id']}" in broken["detail"]
     assert "fetching" in loops.beatctl("logs", broken["id"], cwd=repo.folder, expect=0).stdout
     slow = loops.start(*words, "--setup", "sleep 300", "--setup-timeout", "300ms", expect=3)
