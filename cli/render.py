@@ -112,14 +112,15 @@ def next_words(status: Status) -> str:
     if status.state == "finished":
         gained = status.best is not None and status.baseline is not None
         gained = gained and status.best != status.baseline
-        verbs = ("report", "diff", "apply" if gained else "undo") if status.iteration else ("show",)
+        verbs = ("report", "apply" if gained else "undo") if status.iteration else ("show",)
     elif status.state == "paused":
         verbs = ("resume", "stop", "cancel")
     elif status.asked:
         verbs = ("watch", "cancel")
     else:
         verbs = ("watch", "pause", "stop")
-    return "   ".join(f"beatctl {verb} {status.id}" for verb in verbs)
+    where = "" if status.branch else " --branch NAME"
+    return "   ".join(f"beatctl {verb} {status.id}{where if verb == 'apply' else ''}" for verb in verbs)
 
 
 def limits_line(limits: dict[str, object], *, strategy: str = "optimize") -> str:
