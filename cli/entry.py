@@ -6,6 +6,7 @@ Python take those for ours.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -49,7 +50,19 @@ def main() -> None:
         from beatctl.worker.leaving import leave
 
         leave(code)
+    _let_go_of_lost_streams()
     sys.exit(code)
+
+
+def _let_go_of_lost_streams() -> None:
+    """What could not be written to a terminal that vanished is still in the buffer: Python, which tries once more as it
+    ends, would make an exit code of its own of that (120)."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run() -> int:
