@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 Verdict = Literal["baseline", "pass", "fail", "keep", "discard", "inconclusive", "crash", "timeout", "tampered"]
 State = Literal["running", "paused", "waiting", "finished"]
@@ -68,6 +68,19 @@ class Row(BaseModel):
     metrics: dict[str, float] = {}
     notes: list[str] = []
     """The user's notes that this iteration's prompt was the first to carry."""
+
+
+class Experiment(BaseModel):
+    """What a prompt tells of a row."""
+
+    iteration: int
+    verdict: str
+    score: float | None = None
+    summary: str = ""
+    reason: str | None = None
+
+
+_EXPERIMENTS = TypeAdapter(list[Experiment])
 
 
 class Note(BaseModel):
@@ -243,6 +256,12 @@ class Ledger:
         words = f"select row from rows where loop = ? and iteration > ? order by iteration {order} limit ?"
         found = self._connection().execute(words, (loop, after, limit)).fetchall()
         return [Row.model_validate_json(text) for (text,) in found]
+
+    def experiments(self, loop: str, *, newest: int) -> list[Experiment]:
+        """The newest rows but the baseline's, newest first: cheap, since every prompt reads them."""
+        words = "select row from rows where loop = ? and iteration > 0 order by iteration desc limit ?"
+        found = self._connection().execute(words, (loop, newest)).fetchall()
+        return _EXPERIMENTS.validate_json("[" + ",".join(text for (text,) in found) + "]")
 
     def course(self, loop: str, *, after: int = -1) -> list[tuple[int, str, float | None]]:
         """Iteration, verdict and score of the rows with `iteration > after`, oldest first: quick for thousands."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from beatctl.activities.ledger import Row
+from beatctl.activities.ledger import Experiment
 
 LEDGER_BUDGET = 12_000
 """Characters of the prompt given to the experiments tried."""
@@ -48,7 +48,9 @@ class Standing(BaseModel):
     """How many of the user's notes the prompt carries."""
 
 
-def compose(task: Task, standing: Standing, rows: Sequence[Row], last_output: str, notes: Sequence[str] = ()) -> str:
+def compose(
+    task: Task, standing: Standing, rows: Sequence[Experiment], last_output: str, notes: Sequence[str] = ()
+) -> str:
     """The prompt. `rows` newest first; `last_output` the end of what the last evaluator (or check) printed; `notes` the
     user's, oldest first, which are sent whatever the agent is told of the past."""
     work = task.steps[standing.step - 1] if task.steps else task.goal
@@ -112,7 +114,7 @@ def _notes(notes: Sequence[str]) -> str:
     return head + "\n".join(reversed(lines))
 
 
-def _experiments(rows: Sequence[Row]) -> str:
+def _experiments(rows: Sequence[Experiment]) -> str:
     lines: list[str] = []
     used = 0
     for row in rows:
@@ -125,7 +127,7 @@ def _experiments(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def experiment_line(row: Row) -> str:
+def experiment_line(row: Experiment) -> str:
     """One experiment in one line."""
     words = " ".join((row.summary or "").split())
     words = words if len(words) <= _SUMMARY else words[: _SUMMARY - 1] + "…"

@@ -24,6 +24,8 @@ from beatctl.activities.workspace import Workspace, WorkspaceProblem
 
 _PROMPT = "prompt.md"
 _LAST_MESSAGE = "last-message.txt"
+_JUST_NOW_S = 0.1
+"""An edit made so shortly before an agent starts is as one made while it runs: it stays in that snapshot."""
 
 
 class RunAgentInput(BaseModel):
@@ -70,7 +72,7 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
     last_message = run / _LAST_MESSAGE
 
     def prepare(run: Path) -> CommandSpec:
-        edits = Workspace.load(loop).edits()
+        edits = Workspace.load(loop).edits(restored_s=_JUST_NOW_S)
         if edits:
             raise _Edited(edits)
         if not os.path.isdir(given.directory):
@@ -132,7 +134,7 @@ def prompt_of(home: Home, ledger: Ledger, given: RunAgentInput) -> str:
     notes = kept_notes(loop, given.standing.notes)
     if task.memory == "none":
         return compose(task, given.standing, [], "", notes)
-    rows = ledger.rows(given.loop, after=0, newest_first=True, limit=MOST_EXPERIMENTS + 1)
+    rows = ledger.experiments(given.loop, newest=MOST_EXPERIMENTS + 1)
     output = last_evaluator_output(loop.iteration(given.standing.iteration - 1))
     return compose(task, given.standing, rows, output, notes)
 

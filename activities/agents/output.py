@@ -30,14 +30,19 @@ def events(path: Path) -> Iterator[Event]:
                 while (rest := file.readline(_LONGEST_LINE)) and not rest.endswith(b"\n"):
                     pass
                 continue
-            if not line.lstrip().startswith(b"{"):
-                continue
-            try:
-                event = json.loads(line.decode("utf-8", "replace"))
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(event, dict):
+            if (event := event_of(line)) is not None:
                 yield event
+
+
+def event_of(line: bytes) -> Event | None:
+    """The JSON object that a line is; None for any other."""
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        event = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def last_lines(path: Path, most: int = 1, but: re.Pattern[str] | None = None) -> list[str]:

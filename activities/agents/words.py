@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 
-from beatctl.activities.agents.output import Event
+from beatctl.activities.agents.output import Event, event_of
 
 _LONGEST = 500
 _MARKS = re.compile(r"^(?:[#>*+-]+|\d+[.)])\s+")
@@ -17,13 +16,7 @@ _SHELL = re.compile(r"^(?:/\S*/)?(?:ba|z|da)?sh\s+-l?c\s+(.+)$", re.DOTALL)
 def newest_first(tail: bytes) -> Iterator[Event]:
     """The JSON objects among the lines of `tail`, the last one first; a line cut off at either end is passed over."""
     for line in reversed(tail.split(b"\n")):
-        if not line.lstrip().startswith(b"{"):
-            continue
-        try:
-            event = json.loads(line.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
+        if (event := event_of(line)) is not None:
             yield event
 
 

@@ -55,6 +55,8 @@ class State:
     own_worktree: bool = False
     """The root is a linked worktree made for the loop: the user goes on working in the same repository."""
     version: int = VERSION
+    restored_at: float = 0.0
+    """When the restore that left this state began, in unix seconds; 0 when something else left it."""
     number: int = 0
     """Counts what was written, into two files in turn: a write that is cut short leaves the state before it."""
 

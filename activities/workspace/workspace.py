@@ -7,6 +7,7 @@ disk, where another worker process finds it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -127,12 +128,15 @@ class Workspace:
 
     # Operations
 
-    def edits(self) -> list[str]:
+    def edits(self, *, restored_s: float = 0.0) -> list[str]:
         """Paths that differ from the last known state: the user's edits, when no child ran since.
 
         What the user did to the repository itself (commits, branches, index, configuration) becomes the new truth.
+        A restore that began less than `restored_s` ago has looked already: nothing is looked at again.
         """
         with self._operation():
+            if 0 <= time.time() - self._state.restored_at < restored_s:
+                return []
             self._accept()
             return [shown(path) for path in self._tree.differences(self._tree.look())]
 
@@ -178,10 +182,10 @@ class Workspace:
         child ran, new files are kept only up to 1 MiB each and 16 MiB together.
         """
         with self._operation():
-            name = keep or "restore"
+            began, name = time.time(), keep or "restore"
             _ = self._guard(name) if child_ran else self._accept()
             target = self._snapshot(snapshot)
-            return self._twice(lambda: self._put_back(target, keep, child_ran))
+            return self._twice(lambda: self._put_back(target, keep, child_ran, began))
 
     def undo(self) -> Undone:
         """The folder as before the loop; what is there now is kept, and so is what an earlier undo kept."""
@@ -297,7 +301,7 @@ class Workspace:
         paths = self._tree.differences(look)
         return look, paths, *self._tree.record(look, [*look.scan.dirty, *look.scan.added])
 
-    def _put_back(self, target: Known, keep: str | None, child_ran: bool) -> list[str]:
+    def _put_back(self, target: Known, keep: str | None, child_ran: bool, began: float) -> list[str]:
         changes = self._private.start_changes(self._state.known.tree, target.tree)
         look = self._tree.look()
         differences = self._tree.differences(look) if keep is not None else []
@@ -308,7 +312,7 @@ class Workspace:
             look = self._tree.look(look)
         changed = self._tree.write(target, look, changes)
         self._state.last = None
-        self._settle(target, look)
+        self._settle(target, look, restored_at=began)
         return sorted({*changed, *(shown(path) for path in differences)})
 
     def _guard(self, name: str) -> tuple[list[str], list[str]]:
@@ -334,13 +338,14 @@ class Workspace:
             self._guarding.sync_objects()
         return Known(commit, tree, manifest)
 
-    def _settle(self, known: Known, look: Look) -> None:
+    def _settle(self, known: Known, look: Look, *, restored_at: float = 0.0) -> None:
         """Write down what is known now, the state last: until then the operation has not happened."""
         state = self._state
         state.guards = self._guards(known)
         if look.scan.folders != look.folders:
             look.scan.folders.save(self._place)
         state.known = known
+        state.restored_at = restored_at
         state.index = index_signature(self._place)
         state.save(self._place)
 

@@ -306,7 +306,7 @@ def test_loops_that_run(shared_beatctl: Beatctl, place: Path) -> None:
     told.compare("loops")
 
 
-def test_edits_while_a_loop_is_paused(shared_beatctl: Beatctl, place: Path) -> None:
+def test_edits_while_a_loop_waits(shared_beatctl: Beatctl, place: Path) -> None:
     told = Told(shared_beatctl, place)
     (told.folder / "src").mkdir()
     (told.folder / "src" / "app.ts").write_text("1\n")
@@ -317,8 +317,13 @@ def test_edits_while_a_loop_is_paused(shared_beatctl: Beatctl, place: Path) -> N
     wait_until(lambda: told.status(loop).iteration == 1, "the first iteration")
     told("pause in a cooldown", "pause", loop)
     told.until(loop, "paused")
-    (told.folder / "src" / "app.ts").write_text("2\n")
     told("status of a paused loop", "status", loop)
     told("resume", "resume", loop)
+    (told.folder / "src" / "app.ts").write_text("2\n")
+    told("an edit is found where the cooldown ends", "set", loop, "--cooldown", "0")
+    told.until(loop, "paused")
+    told("status after an edit", "status", loop)
+    told("resume with the edit", "resume", loop)
+    wait_until(lambda: told.status(loop).iteration == 2, "the iteration that holds the edit")
     told("cancel", "cancel", loop)
     told.compare("edits")

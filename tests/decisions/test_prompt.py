@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beatctl.activities.ledger import Row
+from beatctl.activities.ledger import Experiment
 from beatctl.activities.prompt import LEDGER_BUDGET, OUTPUT_BUDGET, Standing, Task, compose, number
 
 OPTIMIZE = Task(goal="make it small", strategy="optimize", evaluator="du -b x", direction="minimize", check="make ok")
@@ -13,9 +13,8 @@ RETRY = Task(goal="fix it", strategy="retry", evaluator="npm test")
 STANDING = Standing(iteration=7, max_iterations=50, baseline=239107, best=171204.0, best_iteration=5)
 
 
-def row(iteration: int, **more: object) -> Row:
-    given = {"iteration": iteration, "verdict": "discard", "started_at": "", "duration_s": 1.0, **more}
-    return Row.model_validate(given)
+def row(iteration: int, **more: object) -> Experiment:
+    return Experiment.model_validate({"iteration": iteration, "verdict": "discard", **more})
 
 
 def test_an_optimizing_agent_learns_goal_direction_and_the_score_to_beat() -> None:

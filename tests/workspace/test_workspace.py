@@ -70,6 +70,26 @@ def test_a_users_edit_taken_in_as_a_snapshot_keeps_the_users_repository(workspac
     assert workspace.edits() == []
 
 
+def test_a_snapshot_is_not_lost_when_git_is_deleted_right_after_it_was_labelled(
+    workspace: Workspace, root: Path
+) -> None:
+    labels = [workspace.label("0", {"Beatctl-Score": str(number)}) for number in range(20)]
+    sh(root, "rm -rf .git")
+    assert ".git" in workspace.capture("1", "agent").repaired
+    for label in labels:
+        assert workspace.holds(label)
+
+
+def test_a_restore_vouches_for_the_folder_for_a_moment_and_no_capture_does(workspace: Workspace, root: Path) -> None:
+    workspace.restore(workspace.baseline, None)
+    (root / "a.txt").write_text("mine")
+    assert workspace.edits(restored_s=600.0) == []
+    assert workspace.edits(restored_s=1e-9) == workspace.edits() == ["a.txt"]
+    workspace.capture("13", "edits", child_ran=False)
+    (root / "a.txt").write_text("mine again")
+    assert workspace.edits(restored_s=600.0) == ["a.txt"]
+
+
 def test_a_capture_tells_what_changed(workspace: Workspace, root: Path) -> None:
     assert not workspace.capture("1", "m").changed
     for number in range(30):
