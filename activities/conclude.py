@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.ledger import Ledger, Mark, Row, Status
+from beatctl.activities.processes import faults
 from beatctl.activities.snapshot_workspace import told_as_problem
 from beatctl.activities.workspace import Workspace, WorkspaceProblem, release
 
@@ -57,6 +58,7 @@ def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str 
                 status = status.model_copy(
                     update={key: _relabelled(getattr(status, key), row) for key in ("baseline", "best", "base")}
                 )
+        faults.point("conclude:before-ledger")
         ledger.write(status, row)
         return row.snapshot
 

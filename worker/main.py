@@ -29,7 +29,7 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
+from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 from beatctl import __version__
 from beatctl.activities.home import Home
@@ -52,6 +52,7 @@ def build_worker(
     activities: Sequence[Callable[..., Any]],
     executor: ThreadPoolExecutor,
     deployment: WorkerDeploymentConfig | None = None,
+    interceptors: Sequence[Interceptor] = (),
 ) -> Worker:
     """A worker with beatctl's settings. Which workflows and activities it hosts is the caller's to say (tests have
     small ones of their own)."""
@@ -77,6 +78,7 @@ def build_worker(
             max_concurrent_local_activities=500,
             max_concurrent_workflow_tasks=200,
             deployment_config=deployment,
+            interceptors=interceptors,
         )
 
 
@@ -100,7 +102,8 @@ async def run(home: Home, connection: Connection) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Before connecting: a server that was started together with this worker comes up meanwhile.
     from beatctl.activities.host import Activities
-    from beatctl.activities.processes import Spawner
+    from beatctl.activities.processes import Spawner, faults
+    from beatctl.worker.edges import Edges
     from beatctl.workflows.loop import LoopWorkflow
 
     client = await _connect_in_time(connection, stop)
@@ -112,7 +115,8 @@ async def run(home: Home, connection: Connection) -> None:
     queue = task_queue(home)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="activity") as executor:
         hosted = Activities(home, spawner).all()
-        worker = build_worker(client, queue, [LoopWorkflow], hosted, executor, deployment(connection))
+        edges = [Edges()] if faults.arm(hand_on=True) else []
+        worker = build_worker(client, queue, [LoopWorkflow], hosted, executor, deployment(connection), edges)
         announced = asyncio.create_task(_announce(client, queue, RunFolder(home.root, connection.label)))
         try:
             await run_until(worker, stop)

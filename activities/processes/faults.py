@@ -1,8 +1,10 @@
-"""Where the crash tests may kill a spawner or a shim: `BEATCTL_FAULT=PLACE` or `PLACE@FILE`.
+"""Where the crash tests may kill a worker, a spawner or a shim: `BEATCTL_FAULT=PLACE@FILE,PLACE@FILE,…`.
 
 Places: `spawner:after-fork`, `shim:before-started`, `shim:after-started`, `shim:after-spawn`, `shim:before-result`,
-`shim:after-result`. With a file it fires once: the file is created first. Unset, as always outside tests, it does
-nothing. The spawner reads it once, when it starts, and keeps it from its children. Standard library only.
+`shim:after-result`; in the worker `conclude:before-ledger`, and by an activity's name `before:NAME` and `after:NAME`
+(done, but not told). A place fires while there is no such file, and creates it first; without a file it fires each
+time. Unset, as always outside tests, it does nothing. The worker hands it on to its spawner, which keeps it from its
+children. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,22 +12,31 @@ from __future__ import annotations
 import os
 import signal
 
-_place = _once = ""
+_places: dict[str, str] = {}
+"""Each place, and the file that says that it has fired; empty: it fires each time."""
 
 
-def arm() -> None:
-    """Take the fault from the environment. The spawner's to call: other processes that import this pass it on."""
-    global _place, _once
-    _place, _, _once = os.environ.pop("BEATCTL_FAULT", "").partition("@")
+def arm(*, hand_on: bool = False) -> bool:
+    """Take the faults from the environment, and leave them there for a child with `hand_on`. Whether there are any.
+
+    Each process's own to call: others that import this pass them on.
+    """
+    words = os.environ.get("BEATCTL_FAULT", "")
+    if not hand_on:
+        os.environ.pop("BEATCTL_FAULT", None)
+    for word in words.split(",") if words else ():
+        place, _, once = word.partition("@")
+        _places[place] = once
+    return bool(_places)
 
 
 def point(place: str) -> None:
-    """Die here by SIGKILL, if this is the place that was asked for."""
-    if place != _place:
+    """Die here by SIGKILL, if this is a place that was asked for."""
+    if place not in _places:
         return
-    if _once:
+    if once := _places[place]:
         try:
-            os.close(os.open(_once, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(os.open(once, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             return
     os.kill(os.getpid(), signal.SIGKILL)
