@@ -62,7 +62,7 @@ async def run_child(
     prepare: Callable[[Path], CommandSpec],
     put_back: Callable[[int], Awaitable[None]],
 ) -> Finished:
-    """Bring the run in folder `run` to its end, whatever an earlier attempt has done of it.
+    """Bring the run named `run` (see run_files.py) to its end, whatever an earlier attempt has done of it.
 
     `prepare(run)` makes the command of a fresh run, in a thread and only when nothing of it has started. `put_back(k)`
     undoes what try k, which was lost, left in the workspace. When the loop is cancelled the result (`ended_by` is
@@ -116,7 +116,7 @@ def _state(current: Try) -> TryState:
 
 def _lost_before(run: Path, current: Try) -> int:
     """How many tries of the run were lost before this one, whichever worker saw them."""
-    return sum(_state(Try(run / f"try-{number}")) == "lost" for number in range(1, current.number))
+    return sum(_state(Try(run, number)) == "lost" for number in range(1, current.number))
 
 
 async def _or_end(work: Coroutine[Any, Any, T], current: Try) -> T:

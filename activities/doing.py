@@ -19,7 +19,8 @@ class Doing:
     what: str
     iteration: int
     since: float
-    folder: str
+    run: str
+    """Its path, see run_files.py."""
 
 
 def tell(place: Path, what: str, iteration: int, run: Path) -> None:
@@ -27,7 +28,7 @@ def tell(place: Path, what: str, iteration: int, run: Path) -> None:
 
     Written in place, over the note before: a rename would cost more than all else here, and a torn note is none.
     """
-    text = json.dumps({"what": what, "iteration": iteration, "since": time.time(), "folder": str(run)})
+    text = json.dumps({"what": what, "iteration": iteration, "since": time.time(), "run": str(run)})
     with contextlib.suppress(OSError):
         handle = os.open(place, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
@@ -40,6 +41,6 @@ def told(place: Path) -> Doing | None:
     """What was last noted, or None."""
     try:
         found = json.loads(place.read_bytes().partition(b"\n")[0])
-        return Doing(str(found["what"]), int(found["iteration"]), float(found["since"]), str(found["folder"]))
+        return Doing(str(found["what"]), int(found["iteration"]), float(found["since"]), str(found["run"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from beatctl.activities.ledger import Experiment
+from beatctl.activities.run_files import tries_in
 
 LEDGER_BUDGET = 12_000
 """Characters of the prompt given to the experiments tried."""
@@ -145,11 +146,11 @@ def number(value: float | None) -> str:
 
 def last_evaluator_output(iteration: Path) -> str:
     """The end of what an iteration's last evaluator run (else its check) printed; empty when none ran."""
-    runs = [p for kind in ("check", "evaluator") for p in iteration.glob(f"{kind}*/try-*")]
-    newest = max(runs, key=lambda p: (p.stat().st_mtime_ns, p.parent.name), default=None)
+    runs = [one for one in tries_in(iteration) if one.run.name.startswith(("check", "evaluator"))]
+    newest = max(runs, key=lambda one: (one.began, one.run.name, one.number), default=None)
     if newest is None:
         return ""
-    return (tail(newest / "stdout", OUTPUT_BUDGET) + "\n" + tail(newest / "stderr", OUTPUT_BUDGET)).strip()
+    return (tail(newest.stdout, OUTPUT_BUDGET) + "\n" + tail(newest.stderr, OUTPUT_BUDGET)).strip()
 
 
 def tail(path: Path, characters: int) -> str:

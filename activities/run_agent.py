@@ -19,11 +19,10 @@ from beatctl.activities.ledger import Ledger
 from beatctl.activities.notes import kept_notes
 from beatctl.activities.processes import CommandSpec, Spawner
 from beatctl.activities.prompt import MOST_EXPERIMENTS, Standing, Task, compose, last_evaluator_output
+from beatctl.activities.run_files import beside
 from beatctl.activities.text import clean
 from beatctl.activities.workspace import Workspace, WorkspaceProblem
 
-_PROMPT = "prompt.md"
-_LAST_MESSAGE = "last-message.txt"
 _JUST_NOW_S = 0.1
 """An edit made so shortly before an agent starts is as one made while it runs: it stays in that snapshot."""
 
@@ -33,7 +32,7 @@ class RunAgentInput(BaseModel):
 
     loop: str
     run: str
-    """The run's folder below the iteration's: `agent`, or `agent-2` for a pipeline's second step."""
+    """The run's name in the iteration: `agent`, or `agent-2` for a pipeline's second step."""
     agent: AgentSpec
     timeout_s: float
     directory: str
@@ -69,7 +68,7 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
     """Run the agent to its end: start it, or adopt or read what an earlier attempt started."""
     loop = home.loop(given.loop)
     run = loop.iteration(given.standing.iteration) / given.run
-    last_message = run / _LAST_MESSAGE
+    last_message = last_message_file(run)
 
     def prepare(run: Path) -> CommandSpec:
         edits = Workspace.load(loop).edits(restored_s=_JUST_NOW_S)
@@ -79,7 +78,7 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
             text = f"{given.directory} is gone. Put it back, then: beatctl resume {given.loop}"
             raise WorkspaceProblem(text, "folder-gone")
         prompt = prompt_of(home, ledger, given)
-        run.mkdir(parents=True, exist_ok=True)
+        run.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         prompt_file(run).write_text(clean(prompt), encoding="utf-8")
         last_message.unlink(missing_ok=True)  # a lost try's is not this one's
         prompted = command_of(given, prompt, run)
@@ -111,14 +110,21 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
 
 
 def prompt_file(run: Path) -> Path:
-    """Where the prompt of the run in folder `run` is kept."""
-    return run / _PROMPT
+    """Where a run's prompt is kept."""
+    return beside(run, "prompt.md")
+
+
+def last_message_file(run: Path) -> Path:
+    """Where an agent that can is told to write its last message."""
+    return beside(run, "last-message.txt")
 
 
 def command_of(given: RunAgentInput, prompt: str, run: Path) -> agents.Prompted:
-    """The agent's command line for a prompt that lies in the run's folder."""
+    """The agent's command line for a prompt that lies in the run's file."""
     root = Path(given.worktree) if given.worktree != given.directory else None
-    return agents.command_line(given.agent, prompt, prompt_file(run), last_message_file=run / _LAST_MESSAGE, root=root)
+    return agents.command_line(
+        given.agent, prompt, prompt_file(run), last_message_file=last_message_file(run), root=root
+    )
 
 
 def restore_known(loop: LoopFolder, keep: str) -> None:
@@ -141,9 +147,9 @@ def prompt_of(home: Home, ledger: Ledger, given: RunAgentInput) -> str:
 
 def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> AgentResult:
     result = finished.result
-    folder = finished.try_.folder
+    files = finished.try_
     outcome = agents.read_outcome(
-        given.agent, folder / "stdout", folder / "stderr", result.exit_code, result.signal, last_message
+        given.agent, files.stdout, files.stderr, result.exit_code, result.signal, last_message
     )
     status: Literal["done", "failed", "timeout", "missing", "authentication"] = "done" if outcome.ok else "failed"
     error = outcome.error

@@ -14,6 +14,7 @@ from beatctl.activities.home import Home
 from beatctl.activities.processes import CommandSpec, Spawner
 from beatctl.activities.prompt import tail
 from beatctl.activities.run_agent import restore_known
+from beatctl.activities.run_files import beside
 from beatctl.activities.score import Score, last_line, read_score, shown
 
 _SCORE_FILE = "score"
@@ -84,19 +85,19 @@ async def run_evaluator(home: Home, spawner: Spawner, given: RunEvaluatorInput) 
     async def put_back(lost: int) -> None:
         await asyncio.to_thread(restore_known, loop, f"{given.iteration}-{given.run}-lost{lost}")
 
-    run = run_folder(home, given)
+    run = run_path(home, given)
     finished = await run_child(run, spawner, lambda run: prepare(home, given, run), put_back)
     return await asyncio.to_thread(read_result, given, finished, run)
 
 
-def run_folder(home: Home, given: RunEvaluatorInput) -> Path:
+def run_path(home: Home, given: RunEvaluatorInput) -> Path:
     return home.loop(given.loop).iteration(given.iteration) / given.run
 
 
 def prepare(home: Home, given: RunEvaluatorInput, run: Path) -> CommandSpec:
-    """What to run for a fresh run in folder `run`."""
-    loop, score_file = home.loop(given.loop), run / _SCORE_FILE
-    run.mkdir(parents=True, exist_ok=True)
+    """What to run."""
+    loop, score_file = home.loop(given.loop), beside(run, _SCORE_FILE)
+    run.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     score_file.unlink(missing_ok=True)
     tell(loop.now, given.run, given.iteration, run)
     return CommandSpec(
@@ -114,10 +115,10 @@ def prepare(home: Home, given: RunEvaluatorInput, run: Path) -> CommandSpec:
 
 
 def read_result(given: RunEvaluatorInput, finished: Finished, run: Path) -> EvaluatorResult:
-    """How the run in folder `run` ended, and what it said."""
-    result, score_file = finished.result, run / _SCORE_FILE
-    out = tail(finished.try_.folder / "stdout", _READ)
-    err = tail(finished.try_.folder / "stderr", _READ)
+    """How the run ended, and what it said."""
+    result, score_file = finished.result, beside(run, _SCORE_FILE)
+    out = tail(finished.try_.stdout, _READ)
+    err = tail(finished.try_.stderr, _READ)
     line = shown(last_line(out) or last_line(err) or (result.error or ""))
     read = EvaluatorResult(
         ended_by=result.ended_by,

@@ -9,7 +9,7 @@ from beatctl.activities.child import Finished, run_child
 from beatctl.activities.home import Home
 from beatctl.activities.processes import Spawner
 from beatctl.activities.prompt import tail
-from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_folder
+from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_path
 from beatctl.activities.score import last_line, shown
 
 
@@ -22,7 +22,7 @@ async def run_setup(home: Home, spawner: Spawner, given: RunEvaluatorInput) -> E
     async def leave(_lost: int) -> None:
         """What a lost try left stays: there is no snapshot to go back to yet. The command runs again over it."""
 
-    run = run_folder(home, given)
+    run = run_path(home, given)
     finished = await run_child(run, spawner, lambda run: prepare(home, given, run), leave)
     return await asyncio.to_thread(read_setup, given, finished, run)
 

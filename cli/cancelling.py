@@ -66,7 +66,7 @@ def _wait(loops: Loops, status: Status) -> Status:
 def _still_ending(loops: Loops, status: Status, waited: float) -> str:
     if waited < _HANGS_S:
         return f"Still ending {status.id}: its processes, then the folder as it was with the best …"
-    live = [found.folder.parent.name for found in _tries(loops, status.id) if found.state() == "running"]
+    live = [found.run.name for found in _tries(loops, status.id) if found.state() == "running"]
     what = f"its {live[0]} does not end" if live else "the worker does not answer"
     log = RunFolder(loops.home.root, status.connection).worker_log
     return (
@@ -107,8 +107,10 @@ def end_processes(loops: Loops, loop: str) -> int:
 
 def _tries(loops: Loops, loop: str) -> list[Try]:
     from beatctl.activities.processes import Try
+    from beatctl.activities.run_files import tries_in
 
-    return [Try(folder) for folder in sorted(loops.folder(loop).runs.glob("*/*/try-*"))]
+    folders = loops.folder(loop).runs.glob("*")
+    return [Try(one.run, one.number) for folder in folders for one in tries_in(folder)]
 
 
 def _close_here(loops: Loops, status: Status) -> Status:

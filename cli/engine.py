@@ -80,11 +80,11 @@ def down(
     if did.waiting:
         out(f"Waiting until beatctl up: {', '.join(did.waiting)}")
     for agent in did.agents:
-        out(f"Goes on: {agent.loop} #{agent.iteration} ({agent.folder.parent.name}, process {agent.shim_pid})")
+        out(f"Goes on: {agent.loop} #{agent.iteration} ({agent.run}, process {agent.shim_pid})")
     if did.agents:
         out("Their results are taken in after beatctl up. To end them as well: beatctl down --force")
     for agent in did.ended:
-        out(f"Ended: {agent.loop} #{agent.iteration} ({agent.folder.parent.name})")
+        out(f"Ended: {agent.loop} #{agent.iteration} ({agent.run})")
     return 0
 
 

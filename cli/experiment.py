@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beatctl.activities.run_files import beside
 from beatctl.cli import render
 from beatctl.cli.cells import wrap
 from beatctl.cli.lineage import is_edits
@@ -46,7 +47,7 @@ def experiment_text(loops: Loops, status: Status, row: Row, look: Look) -> str:
     agents = _last_tries([run for run in runs if run.kind.startswith("agent")])
     for number, run in enumerate(agents.values(), 1):
         step = f", step {number}" if len(agents) > 1 else ""
-        _prompt(text, run.folder.parent / "prompt.md", f"Prompt{step}", f"{status.id} {row.iteration}")
+        _prompt(text, beside(run.files.run, "prompt.md"), f"Prompt{step}", f"{status.id} {row.iteration}")
         if len(agents) > 1:
             text.section(f"The agent said{step}", wrap(_said(loops, status, run), look.columns - 2))
     if row.notes:
@@ -166,13 +167,10 @@ def _said(loops: Loops, status: Status, run: Output) -> str:
     spec = _agent_spec(loops, status)
     if spec is None:
         return ""
-    try:
-        result = json.loads((run.folder / "result.json").read_bytes())
-        code, signal = result.get("exit_code"), result.get("signal")
-    except (OSError, ValueError):
-        code, signal = None, None
-    message = run.folder.parent / "last-message.txt"
-    return visible(agents.read_outcome(spec, run.stdout, run.stderr, code, signal, message).summary)
+    ended = run.files.ended() or {}
+    code, signal = ended.get("exit_code"), ended.get("signal")
+    message = beside(run.files.run, "last-message.txt")
+    return visible(agents.read_outcome(spec, run.files.stdout, run.files.stderr, code, signal, message).summary)
 
 
 def _agent_spec(loops: Loops, status: Status) -> AgentSpec | None:
@@ -189,7 +187,7 @@ def _output(text: _Text, title: str, runs: list[Output]) -> None:
     if not runs:
         return
     run = runs[-1]
-    for stream, name in ((run.stdout, ""), (run.stderr, ", standard error")):
+    for stream, name in ((run.files.stdout, ""), (run.files.stderr, ", standard error")):
         said = tail(stream, _TAIL_LINES).rstrip().splitlines()
         if said:
             which = f", {run.kind}" if len(_last_tries(runs)) > 1 else ""

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from beatctl.activities.run_files import TryFiles, tries_in
 from beatctl.cli import service
 from beatctl.cli.arguments import Json, LoopAndNumber, loop_and_number
 from beatctl.cli.loops import Loops
@@ -24,43 +25,25 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Output:
-    """What one try of one run printed. `kind`: agent, agent-2 (step 2), evaluator, evaluator-2 (sample), check, …"""
+    """What one try of one run printed."""
 
     iteration: int
-    kind: str
-    attempt: int
-    folder: Path
+    files: TryFiles
 
     @property
-    def stdout(self) -> Path:
-        return self.folder / "stdout"
-
-    @property
-    def stderr(self) -> Path:
-        return self.folder / "stderr"
+    def kind(self) -> str:
+        """`agent`, `agent-step2`, `evaluator`, `evaluator-2` (sample), `check`, …"""
+        return self.files.run.name
 
     def title(self) -> str:
-        again = f", try {self.attempt}" if self.attempt > 1 else ""
+        again = f", try {self.files.number}" if self.files.number > 1 else ""
         return f"==> #{self.iteration} {self.kind}{again} <=="
 
 
 def outputs(folder: Path) -> list[Output]:
     """What an iteration's folder holds, in the order it ran."""
-    found = []
-    for attempt in folder.glob("*/try-*"):
-        number = attempt.name.removeprefix("try-")
-        if number.isdigit():
-            found.append(Output(_number(folder), attempt.parent.name, int(number), attempt))
-    return sorted(found, key=lambda run: (_began(run.folder), run.kind, run.attempt))
-
-
-def _began(attempt: Path) -> float:
-    for name in ("started", "spec.json"):
-        try:
-            return (attempt / name).stat().st_mtime
-        except OSError:
-            continue
-    return float("inf")
+    found = [Output(_number(folder), files) for files in tries_in(folder)]
+    return sorted(found, key=lambda run: (run.files.began, run.kind, run.files.number))
 
 
 def _number(folder: Path) -> int:
@@ -109,8 +92,8 @@ def logs(
         found = outputs(folder) if folder is not None else []
         out_json(
             [
-                {"iteration": run.iteration, "run": run.kind, "try": run.attempt}
-                | {"stdout": str(run.stdout), "stderr": str(run.stderr)}
+                {"iteration": run.iteration, "run": run.kind, "try": run.files.number}
+                | {"stdout": str(run.files.stdout), "stderr": str(run.files.stderr)}
                 for run in found
             ]
         )
@@ -161,7 +144,7 @@ class _Printer:
 
     def print_new(self, found: list[Output]) -> None:
         for run in found:
-            for file in (run.stdout, run.stderr):
+            for file in (run.files.stdout, run.files.stderr):
                 self._print_file(run, file)
 
     def _print_file(self, run: Output, file: Path) -> None:
@@ -172,7 +155,7 @@ class _Printer:
         with stream:
             stream.seek(self._printed.get(file, 0))
             while chunk := stream.read(_CHUNK):
-                key = (run.iteration, run.kind, run.attempt)
+                key = (run.iteration, run.kind, run.files.number)
                 if key != self._last:
                     out_bytes(f"{run.title()}\n".encode())
                     self._last = key

@@ -15,7 +15,7 @@ from beatctl.activities import missing_files, run_agent
 from beatctl.activities.child import Finished
 from beatctl.activities.ledger import Mark
 from beatctl.activities.processes import Lost, Spawner, StartFailed, end, new_try, wait
-from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_folder
+from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_path
 from beatctl.activities.run_setup import read_setup
 from beatctl.activities.workspace import FolderInUse, Workspace, WorkspaceProblem, hold, remove_worktree
 from beatctl.cli.loops import folder_in_use, new_id
@@ -202,7 +202,7 @@ class _Measuring:
             directory=self._spec.directory,
             scored=name.startswith("evaluator") and self._spec.strategy == "optimize",
         )
-        run = run_folder(self._home, given)
+        run = run_path(self._home, given)
         try_ = new_try(run, prepare(self._home, given, run))
         await self._spawner.start(try_)
         waiting = asyncio.create_task(wait(try_))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beatctl.activities.doing import told
+from beatctl.activities.run_files import tries_of
 from beatctl.cli import render, service
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
 from beatctl.cli.experiment import Look, experiment_text
@@ -52,7 +53,7 @@ def doing(loops: Loops, status: Status) -> str:
     if status.state in ("finished", "paused"):
         return status.now
     note = told(loops.folder(status.id).now)
-    if note is None or any(Path(note.folder).glob("try-*/result.json")):
+    if note is None or any(one.over for one in tries_of(Path(note.run))):
         return status.now
     running = f"#{note.iteration} {note.what} {in_words(int(max(0.0, time.time() - note.since)))}"
     return f"{status.now} ({running})" if status.state == "waiting" and status.now else running

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
+from beatctl.activities.run_files import tries_in
 from beatctl.worker.run_folder import RunFolder, end_process, read_json, wait_until
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class RunningAgent:
 
     loop: str
     iteration: int
-    folder: Path
+    run: str
+    """`agent`, `evaluator`, …"""
     shim_pid: int | None
 
 
@@ -79,14 +80,13 @@ def _shut_down(folder: RunFolder) -> bool:
 def _running_agents(home: Home, loop: str) -> list[tuple[RunningAgent, Try]]:
     from beatctl.activities.processes import Try
 
-    runs = home.loop(loop).runs
     found = []
-    for folder in sorted(runs.glob("*/**/try-*")):
-        one = Try(folder)
-        if one.state() == "running":
-            number = folder.relative_to(runs).parts[0]
-            iteration = int(number) if number.isdigit() else 0
-            found.append((RunningAgent(loop, iteration, folder, one.shim_pid()), one))
+    for folder in home.loop(loop).runs.glob("*"):
+        for files in tries_in(folder):
+            one = Try(files.run, files.number)
+            if one.state() == "running":
+                iteration = int(folder.name) if folder.name.isdigit() else 0
+                found.append((RunningAgent(loop, iteration, one.run.name, one.shim_pid()), one))
     return found
 
 

@@ -1,8 +1,9 @@
-"""One try of one run: the files in its folder, and what they say.
+"""One try of one run: its journal, and what it says.
 
-`spec.json` is written by the worker before anything else, and locked by the shim while it lives; `started` is there
-once something may have been spawned; `stdout` and `stderr` grow; `cancel` is the worker's wish to end it; `result.json`
-appears when every process of the try is gone. The state is read from these alone, never decided by a pid.
+The journal's first line is the command, written by the worker; the shim locks the file while it lives, and adds a line
+once something may have been spawned, lines about processes it saw, and the result when every process of the try is
+gone. `stdout` and `stderr` grow beside it; `cancel` is the worker's wish to end it. The state is read from these alone,
+never decided by a pid.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+
+from beatctl.activities.run_files import TryFiles, is_result, tries_of
 
 from . import lock
 
@@ -69,87 +71,71 @@ class Lost(Exception):
     """The try's shim died and left no result. End its remains, restore the workspace, and run again."""
 
 
-@dataclass(frozen=True)
-class Try:
-    folder: Path
-
-    @property
-    def stdout(self) -> Path:
-        return self.folder / "stdout"
-
-    @property
-    def stderr(self) -> Path:
-        return self.folder / "stderr"
-
-    @property
-    def number(self) -> int:
-        return int(self.folder.name.removeprefix("try-"))
+class Try(TryFiles):
+    """The files of a try, and the state they tell."""
 
     def state(self) -> TryState:
         """`fresh`: nothing was spawned, safe to start. `running`: a shim lives. `done`: `result()` has it. `lost`."""
-        # In this order. `started` before the lock: a shim that starts in between must not read as lost. The result
-        # after the lock: a shim that ends in between must not either.
-        started = (self.folder / "started").exists()
-        held = self.shim_pid() is not None
-        if _size(self.folder / "result.json"):  # empty after a power cut: as good as none
+        # In this order. The start before the lock: a shim that starts in between must not read as lost. The result
+        # after the lock, again: a shim that ends in between must not either.
+        lines = self.lines()
+        if is_result(lines):
             return "done"
-        if held:
+        if self.shim_pid() is not None:
             return "running"
-        return "lost" if started else "fresh"
+        if self.over:
+            return "done"
+        return "lost" if len(lines) > 1 else "fresh"
+
+    def has_started(self) -> bool:
+        """Whether something may have been spawned."""
+        return len(self.lines()) > 1
 
     def result(self) -> RunResult:
         """Raises Lost when there is none."""
         try:
-            return RunResult.model_validate(json.loads((self.folder / "result.json").read_bytes()))
-        except (FileNotFoundError, ValueError) as problem:
-            raise Lost(f"{self.folder} has no result") from problem
+            return RunResult.model_validate(self.ended())
+        except ValueError as problem:
+            raise Lost(f"{self.journal} has no result") from problem
 
     def shim_pid(self) -> int | None:
         """The shim that holds the lock, by the kernel's word; None when there is none."""
-        return lock.holder(str(self.folder / "spec.json"))
+        return lock.holder(str(self.journal))
 
     def identity(self) -> str:
         """What its processes carry in their environment as BEATCTL_TRY."""
-        return str(json.loads((self.folder / "spec.json").read_bytes())["id"])
+        return str(json.loads(self.lines()[0])["id"])
 
     def spec(self) -> CommandSpec:
-        return CommandSpec.model_validate(json.loads((self.folder / "spec.json").read_bytes()))
+        return CommandSpec.model_validate(json.loads(self.lines()[0]))
 
     def record(self) -> list[dict[str, Any]]:
-        """What the shim noted in `started`: itself first, then processes it saw. Cut-off lines are left out."""
-        try:
-            lines = (self.folder / "started").read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
+        """What the shim noted: itself first, then processes it saw."""
+        lines = self.lines()[1:]
+        return [json.loads(line) for line in (lines[:-1] if is_result(lines) else lines)]
 
 
 def latest_try(run: Path) -> Try | None:
-    """The newest try in a run's folder."""
-    numbers = _numbers(run)
-    return Try(run / f"try-{max(numbers)}") if numbers else None
+    """The newest try of a run that has its command: a worker may have died while it wrote one."""
+    for one in reversed(tries_of(run)):
+        if one.lines():
+            return Try(one.run, one.number)
+    return None
 
 
 def new_try(run: Path, spec: CommandSpec) -> Try:
-    """The next try's folder, complete with its specification or not there at all."""
-    run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    identity = secrets.token_hex(8)
-    draft = run / f".new-{identity}"
-    draft.mkdir(mode=0o700)
-    _write_private(draft / "spec.json", json.dumps({"id": identity, **spec.model_dump()}))
-    for name in ("stdout", "stderr"):  # there from the start, for whoever reads along
-        _write_private(draft / name, "")
-    number = max(_numbers(run), default=0) + 1
+    """The next try of a run: its journal, with the command."""
+    run.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    command = json.dumps({"id": secrets.token_hex(8), **spec.model_dump()})
+    number = max((one.number for one in tries_of(run)), default=0) + 1
     while True:
-        folder = run / f"try-{number}"
+        one = Try(run, number)
         try:
-            draft.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
+            _write_private(one.journal, command + "\n")
+        except FileExistsError:
             number += 1  # another worker was quicker
         else:
-            return Try(folder)
+            return one
 
 
 def save_environment(path: Path, environ: Mapping[str, str]) -> None:
@@ -159,22 +145,7 @@ def save_environment(path: Path, environ: Mapping[str, str]) -> None:
     draft.rename(path)
 
 
-def _numbers(run: Path) -> list[int]:
-    try:
-        names = os.listdir(run)
-    except FileNotFoundError:
-        return []
-    return [int(name[4:]) for name in names if name.startswith("try-") and name[4:].isdigit()]
-
-
 def _write_private(path: Path, text: str) -> None:
     # ASCII: json escapes what is not, lone surrogates too.
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
         file.write(text)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -43,7 +43,7 @@ class Spawner:
     async def start(self, try_: Try) -> None:
         """Have a shim take the try on; returns once `started` exists. Raises StartFailed.
 
-        A try that already runs, is done or is lost is left as it is: nothing is ever spawned twice in one folder.
+        A try that already runs, is done or is lost is left as it is: nothing is ever spawned twice for one try.
         """
         trouble = "it ended each time it was asked"
         for _ in range(_TRIES):
@@ -51,17 +51,17 @@ class Spawner:
                 return
             process = await self._open()
             try:
-                answer = await process.ask(str(try_.folder))
+                answer = await process.ask(str(try_.journal))
             except _Gone as problem:
                 trouble = str(problem)
                 continue
             if "error" in answer:
-                raise StartFailed(f"The run in {try_.folder} could not be started: {answer['error']}", answer["errno"])
+                raise StartFailed(f"The run in {try_.journal} could not be started: {answer['error']}", answer["errno"])
             if "started" in answer:
                 return
             # Another shim holds the lock: it will start it, or die and leave it fresh.
         if not await _settled(try_):
-            raise StartFailed(f"The run in {try_.folder} could not be started: {trouble}.")
+            raise StartFailed(f"The run in {try_.journal} could not be started: {trouble}.")
 
     async def close(self) -> None:
         """The spawner ends; shims go on."""
@@ -87,10 +87,10 @@ async def _settled(try_: Try) -> bool:
     """Whether the try needs no start. A shim between its lock and `started` is waited for."""
     limit = time.monotonic() + _ANSWER_S
     # Files are what there is to look at: the other side is another process.
-    while (state := try_.state()) == "running" and not (try_.folder / "started").exists():
+    while (state := try_.state()) == "running" and not try_.has_started():
         if time.monotonic() > limit:
             raise StartFailed(
-                f"Process {try_.shim_pid()} holds {try_.folder} and does not start its run. Is it stopped?"
+                f"Process {try_.shim_pid()} holds {try_.journal} and does not start its run. Is it stopped?"
             )
         await asyncio.sleep(0.002)
     return state != "fresh"
@@ -132,14 +132,14 @@ class _Process:
         reader, writer = await asyncio.open_connection(sock=ours)
         return cls(popen, reader, writer, log)
 
-    async def ask(self, folder: str) -> dict[str, Any]:
+    async def ask(self, journal: str) -> dict[str, Any]:
         """Raises _Gone when no answer comes."""
         self._last += 1
         number = self._last
         answer: asyncio.Future[dict[str, Any]]
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(json.dumps({"id": number, "folder": folder}).encode() + b"\n")
+            self._writer.write(json.dumps({"id": number, "journal": journal}).encode() + b"\n")
             async with asyncio.timeout(_ANSWER_S):
                 return await answer
         except TimeoutError:

@@ -19,8 +19,9 @@ _LAYOUT, _TYPE, _PID = ("hhqqi", 0, 4) if sys.platform.startswith("linux") else 
 
 
 def take(path: str) -> int | None:
-    """Hold the lock of a file that is there until this process ends. None when another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    """Hold the lock of a file that is there until this process ends; what is written goes to its end. None when
+    another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):

@@ -1,10 +1,10 @@
 """The shim: owns one child from its start to its end, with no worker needed.
 
-Forked from the spawner, for the folder of one try. Its promises, in the order they are kept:
+Forked from the spawner, for one try, by the path of its journal. Its promises, in the order they are kept:
 
-1. It holds a lock on `spec.json` while it lives; whoever finds the lock taken leaves at once.
-2. It creates `started` exclusively before it spawns: a try is spawned once at most, ever.
-3. `result.json` appears (by rename) only when every process of the try is gone.
+1. It holds a lock on the journal while it lives; whoever finds the lock taken leaves at once.
+2. It notes its start there before it spawns, and leaves where one is noted: a try is spawned once at most, ever.
+3. The result is noted, as the last line, only when every process of the try is gone.
 
 TERM, HUP, INT and QUIT are ignored: a worker's or a service's stop is no cancel. The file `cancel` is; SIGUSR1 only
 makes it look sooner. Standard library only: it runs as `python -I -S`, where nothing else can be imported.
@@ -45,7 +45,7 @@ _RETRY_WRITE_S = 600.0
 
 
 def origin() -> dict[str, Any]:
-    """Where its shims come from, asked once by the spawner: part of what each notes in `started`."""
+    """Where its shims come from, asked once by the spawner: part of what each notes of its start."""
     spawner = tree.read(os.getpid())
     return {
         "spawner_pid": os.getpid(),
@@ -63,27 +63,31 @@ def leave_the_spawner() -> None:
     os.setsid()
 
 
-def run(folder: str, come_from: dict[str, Any], tell: Tell) -> None:
-    """Run the try of that folder. `tell` is called once: `started`, `taken` (by another shim), or `error`."""
+def run(journal: str, come_from: dict[str, Any], tell: Tell) -> None:
+    """Run the try with that journal. `tell` is called once: `started`, `taken` (by another shim), or `error`."""
     held = None
     try:
-        held = lock.take(os.path.join(folder, "spec.json"))
+        held = lock.take(journal)
         if held is None:
             tell({"taken": True})
             return
-        # By this descriptor: closing another of the same file would free the lock.
-        spec = json.loads(os.pread(held, os.fstat(held).st_size, 0))
+        spec = _command(held)
+        if spec is None:
+            os.close(held)
+            tell({"taken": True})
+            return
         environment = _environment(spec)
         faults.point("shim:before-started")
-        started = _create_started(os.path.join(folder, "started"), come_from)
+        me = tree.read(os.getpid())
+        _append(held, {"shim_pid": os.getpid(), "shim_start": me.start if me else "", **come_from, "at": time.time()})
     except (OSError, ValueError, KeyError, TypeError) as problem:
         if held is not None:
             os.close(held)  # before the answer: who has it finds the lock free
-        tell(_why_not(folder, problem))
+        tell(_why_not(journal, problem))
         return
     faults.point("shim:after-started")
     tell({"started": True})
-    shim = _Shim(folder, spec, started)
+    shim = _Shim(journal, spec, held)
     try:
         shim.run(environment)
     except BaseException:
@@ -91,16 +95,25 @@ def run(folder: str, come_from: dict[str, Any], tell: Tell) -> None:
         shim.kill_all()
         import traceback  # here: it is large, and the shim is to be small
 
-        with open(os.path.join(folder, "shim-error.txt"), "w") as file:
+        with open(shim.path("shim-error.txt"), "w") as file:
             traceback.print_exc(file=file)
         raise
 
 
-def _why_not(folder: str, problem: Exception) -> dict[str, Any]:
-    if isinstance(problem, FileExistsError):
-        return {"taken": True}
+def _command(held: int) -> dict[str, Any] | None:
+    """The journal's command, None where a start is noted already. A line that was cut off is removed."""
+    # By this descriptor: closing another of the same file would free the lock.
+    found = os.pread(held, os.fstat(held).st_size, 0)
+    whole = found[: found.rfind(b"\n") + 1]
+    if len(whole) < len(found):
+        os.ftruncate(held, len(whole))
+    first, _, more = whole.partition(b"\n")
+    return None if more else dict(json.loads(first))
+
+
+def _why_not(journal: str, problem: Exception) -> dict[str, Any]:
     if isinstance(problem, OSError):
-        return {"error": f"{problem.filename or folder}: {problem.strerror}", "errno": problem.errno}
+        return {"error": f"{problem.filename or journal}: {problem.strerror}", "errno": problem.errno}
     return {"error": f"its specification or environment cannot be read ({problem!r})"}
 
 
@@ -116,28 +129,25 @@ def _load(path: str) -> Any:
         return json.loads(file.read())
 
 
-def _create_started(path: str, come_from: dict[str, Any]) -> int:
-    """Create the file that says: from here on something may have been spawned. Raises FileExistsError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+def _append(journal: int, line: dict[str, Any]) -> None:
+    """Add a whole line, or raise OSError and add nothing: the disk may be full."""
+    data, before = json.dumps(line).encode() + b"\n", os.fstat(journal).st_size
+    written = 0
     try:
-        me = tree.read(os.getpid())
-        about = {"shim_pid": os.getpid(), "shim_start": me.start if me else "", **come_from, "at": time.time()}
-        _append(descriptor, about)
-    except OSError:  # a full disk; nothing was spawned, and the lock is ours
-        os.unlink(path)
-        raise
-    return descriptor
-
-
-def _append(descriptor: int, line: dict[str, Any]) -> None:
-    os.write(descriptor, json.dumps(line).encode() + b"\n")
+        written = os.write(journal, data)
+    finally:
+        if written < len(data):
+            os.ftruncate(journal, before)
+    if written < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Shim:
-    def __init__(self, folder: str, spec: dict[str, Any], started: int) -> None:
-        self.folder = folder
+    def __init__(self, journal_path: str, spec: dict[str, Any], journal: int) -> None:
+        self.begin = journal_path.removesuffix("jsonl")
+        """What the names of the try's files begin with."""
         self.spec = spec
-        self.started = started
+        self.journal = journal
         self.child = 0
         self.status: int | None = None
         """The main child's wait status, once it has ended."""
@@ -154,7 +164,7 @@ class _Shim:
             signal.signal(number, _noticed)
 
     def path(self, name: str) -> str:
-        return os.path.join(self.folder, name)
+        return self.begin + name
 
     def run(self, environment: dict[str, str]) -> None:
         started_at, clock = time.time(), time.monotonic()
@@ -296,28 +306,19 @@ class _Shim:
 
     def note(self, processes: list[tree.Process]) -> None:
         try:
-            _append(self.started, {"seen": [[process.pid, process.start, process.session] for process in processes]})
+            _append(self.journal, {"seen": [[process.pid, process.start, process.session] for process in processes]})
         except OSError:
             return  # a full disk; tried again with the next look
         self.recorded.update((process.pid, process.start) for process in processes)
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """Into place by rename. A full disk is waited for: the result may have cost dollars."""
-        text, part = json.dumps(result).encode(), self.path("result.json.part")
+        """The journal's last line. A full disk is waited for: the result may have cost dollars."""
         deadline = time.monotonic() + _RETRY_WRITE_S
         while True:
             try:
-                descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-                try:
-                    if os.write(descriptor, text) < len(text):
-                        raise OSError(errno.ENOSPC, "no room for the result")
-                    if result["ended_at"] - result["started_at"] >= _WORTH_A_SYNC_S:
-                        os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                os.rename(part, self.path("result.json"))
-                return
-            except FileNotFoundError:  # the folder was removed: nobody asks any more
+                _append(self.journal, {"result": result})
+                if result["ended_at"] - result["started_at"] >= _WORTH_A_SYNC_S:
+                    os.fsync(self.journal)
                 return
             except OSError:
                 if time.monotonic() > deadline:

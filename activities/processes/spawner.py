@@ -1,10 +1,11 @@
 """The spawner: a small process that forks a shim per request, since forking a worker would cost far more.
 
-`python -I -S -X utf8 spawner.py FD`: lines of JSON on the socket FD. A request `{"id": 7, "folder": "/…/try-1"}` is
-answered by the shim itself, `{"id": 7, "started": true}` (or `taken`, or `error`), and when the shim has ended, by the
-spawner, `{"id": 7, "ended": true}`. The spawner ends with its socket; shims go on. One thread, standard library only.
+`python -I -S -X utf8 spawner.py FD`: lines of JSON on the socket FD. A request, `{"id": 7, "journal": …}` with the path
+of a try's journal, is answered by the shim itself, `{"id": 7, "started": true}` (or `taken`, or `error`), and when the
+shim has ended, by the spawner, `{"id": 7, "ended": true}`. The spawner ends with its socket; shims go on. One thread,
+standard library only.
 
-One shim is always forked ahead and waits for its folder: a fork, and the pages that Python copies after it, take
+One shim is always forked ahead and waits for its try: a fork, and the pages that Python copies after it, take
 milliseconds that nobody has to wait for.
 """
 
@@ -123,7 +124,7 @@ class Spawner:
             os.close(pipe)
             if received:  # else the spawner ended, and nothing is asked of this one any more
                 request = json.loads(received)
-                shim.run(request["folder"], self.come_from, tell)
+                shim.run(request["journal"], self.come_from, tell)
             code = 0
         finally:
             os._exit(code)

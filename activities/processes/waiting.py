@@ -27,7 +27,7 @@ async def wait(try_: Try) -> RunResult:
         await asyncio.sleep(min(max((time.monotonic() - begun) * 0.05, 0.001), 0.25))
     if state == "done":
         return try_.result()
-    raise Lost(f"{try_.folder} was never started" if state == "fresh" else f"{try_.folder} lost its shim")
+    raise Lost(f"{try_.journal} was never started" if state == "fresh" else f"{try_.journal} lost its shim")
 
 
 async def end(try_: Try) -> RunResult | None:
@@ -35,7 +35,7 @@ async def end(try_: Try) -> RunResult | None:
 
     A start that is under way finds the cancel file and spawns nothing.
     """
-    os.close(os.open(try_.folder / "cancel", os.O_WRONLY | os.O_CREAT, 0o600))
+    os.close(os.open(try_.path("cancel"), os.O_WRONLY | os.O_CREAT, 0o600))
     begun = time.monotonic()
     limit = begun + try_.spec().grace_s + _PATIENCE_S
     nudge_at = begun
@@ -57,7 +57,7 @@ async def end(try_: Try) -> RunResult | None:
 
 
 def _signal_shim(try_: Try, number: int) -> None:
-    """Only a process that holds the lock and is the one that wrote `started`."""
+    """Only a process that holds the lock and is the one that noted the start."""
     pid = try_.shim_pid()
     record = try_.record()
     shim = tree.read(pid) if pid else None

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from beatctl.activities.run_files import TryFiles, tries_of
+
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentKind
     from beatctl.activities.ledger import Row, Status
@@ -24,16 +26,16 @@ class Running:
 
     iteration: int
     name: str
-    """Its run's folder: `agent`, `agent-step2`, `evaluator`, `evaluator-2`, `best`, `check`."""
+    """Its run: `agent`, `agent-step2`, `evaluator`, `evaluator-2`, `best`, `check`."""
     what: str
     since: float
     """Unix seconds."""
-    folder: Path
+    files: TryFiles
     """Of its latest try."""
 
     @property
     def over(self) -> bool:
-        return (self.folder / "result.json").exists()
+        return self.files.over
 
     @property
     def is_agent(self) -> bool:
@@ -82,10 +84,9 @@ def noted(now: Path) -> Running | None:
     doing = told(now)
     if doing is None:
         return None
-    run = Path(doing.folder)
-    tries = [int(path.name[4:]) for path in run.glob("try-*") if path.name[4:].isdigit()]
-    folder = run / f"try-{max(tries, default=1)}"
-    return Running(doing.iteration, run.name, doing.what, doing.since, folder)
+    run = Path(doing.run)
+    files = next(reversed(tries_of(run)), TryFiles(run, 1))
+    return Running(doing.iteration, run.name, doing.what, doing.since, files)
 
 
 class Words:
@@ -94,19 +95,19 @@ class Words:
     def __init__(self, kind: AgentKind, directory: str) -> None:
         self._kind = kind
         self._directory = directory
-        self._of: tuple[Path, tuple[int, int]] | None = None
+        self._of: tuple[TryFiles, tuple[int, int]] | None = None
         self._words = ""
 
     def of(self, child: Running | None) -> str:
         if child is None:
             self._of, self._words = None, ""
             return ""
-        files = child.folder / "stdout", child.folder / "stderr"
-        key = child.folder, (_size(files[0]), _size(files[1]))
+        files = child.files.stdout, child.files.stderr
+        key = child.files, (_size(files[0]), _size(files[1]))
         if key != self._of:
             words = self._read(child, *files)
             # Its output may end with a line too long to look behind: then it still does what it did.
-            kept = self._words if self._of and self._of[0] == child.folder else ""
+            kept = self._words if self._of and self._of[0] == child.files else ""
             self._of, self._words = key, words or kept
         return self._words
 

@@ -15,8 +15,8 @@ from beatctl.activities.agents.gemini import starts
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentKind, Permissions
 
-PROMPT_FILE = Path("/state/runs/1/agent/prompt.md")
-LAST = Path("/state/runs/1/agent/last-message.txt")
+PROMPT_FILE = Path("/state/runs/1/agent.prompt.md")
+LAST = Path("/state/runs/1/agent.last-message.txt")
 KINDS: list[AgentKind] = ["claude", "codex", "gemini"]
 
 

@@ -40,7 +40,7 @@ def test_every_kind_of_experiment_is_shown_whole(ended: Ended) -> None:
     at = 0
     for part in (
         *("Prompt, ", "\n  lower n\n", "\n\nThe agent said\n  # Step 1: lower n\n\n"),
-        *("The evaluator's output (its end; whole: /", "/1/evaluator/try-1/stdout)\n  99\n", "Changed since #0\n"),
+        *("The evaluator's output (its end; whole: /", "/1/evaluator.1.stdout)\n  99\n", "Changed since #0\n"),
         "  +def agent(): return 1\n",
     ):
         assert part in rest[at:], part

@@ -10,6 +10,7 @@ import pytest
 
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import AgentRow, EvaluatorRow, Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.run_files import TryFiles, beside
 from beatctl.workflows.spec import Limits
 from tests.support import Beatctl, wait_until
 
@@ -24,6 +25,7 @@ class Kept:
 
     def __init__(self, beatctl: Beatctl, project: Path) -> None:
         self.beatctl = beatctl
+        self.runs = 0
         self.project = project
         self.home = Home(beatctl.home)
         self.ledger = Ledger(self.home.ledger)
@@ -78,13 +80,14 @@ class Kept:
         assert status is not None
         return status
 
-    def run(self, iteration: int, kind: str, stdout: str, stderr: str = "") -> Path:
-        folder = self.home.loop("k3f9").iteration(iteration) / kind / "try-1"
-        folder.mkdir(parents=True)
-        (folder / "started").write_text("{}")
-        (folder / "stdout").write_text(stdout)
-        (folder / "stderr").write_text(stderr)
-        return folder
+    def run(self, iteration: int, kind: str, stdout: str, stderr: str = "") -> TryFiles:
+        self.runs += 1
+        files = TryFiles(self.home.loop("k3f9").iteration(iteration) / kind, 1)
+        files.run.parent.mkdir(parents=True, exist_ok=True)
+        files.journal.write_text(f'{{"id": "x"}}\n{{"at": {self.runs}}}\n')
+        files.stdout.write_text(stdout)
+        files.stderr.write_text(stderr)
+        return files
 
     def __call__(self, *words: str, expect: int = 0) -> str:
         return self.beatctl(*words, cwd=self.project, expect=expect).stdout
@@ -130,11 +133,12 @@ def test_people_see_the_ledger_with_the_best_marked(kept: Kept) -> None:
 def test_an_experiment_is_shown_whole(kept: Kept) -> None:
     kept.run(1, "evaluator", "".join(f"line {n}\n" for n in range(100)))
     agent = kept.run(1, "agent", "thinking\n")
-    (agent.parent / "prompt.md").write_text("lower n")
+    prompt = beside(agent.run, "prompt.md")
+    prompt.write_text("lower n")
     shown = kept("show", "k3f9", "1")
     for part in ("keep", "40 (-20.0% against #0)", "claude 2.1.0, exit code 0, 12s, $0.25, 1,200 tokens", "date-fns"):
         assert part in shown
-    assert str(agent.parent / "prompt.md") in shown
+    assert str(prompt) in shown
     assert "line 99" in shown
     assert "line 5\n" not in shown
 
@@ -182,8 +186,7 @@ def test_logs_are_printed_whole_with_what_ran(kept: Kept) -> None:
 
 
 def test_bytes_an_agent_prints_come_out_as_they_are(kept: Kept) -> None:
-    folder = kept.run(2, "agent", "")
-    (folder / "stdout").write_bytes(b"\xff\xfe\x00 bytes\n")
+    kept.run(2, "agent", "").stdout.write_bytes(b"\xff\xfe\x00 bytes\n")
     import subprocess
 
     done = subprocess.run(
@@ -195,12 +198,12 @@ def test_bytes_an_agent_prints_come_out_as_they_are(kept: Kept) -> None:
 def test_following_logs_prints_what_comes_and_ends_with_the_loop(kept: Kept) -> None:
     ended = kept.status("k3f9")
     kept.ledger.write(ended.model_copy(update={"state": "running", "outcome": None, "version": 1}))
-    folder = kept.run(4, "agent", "one\n")
+    agent = kept.run(4, "agent", "one\n")
     process = kept.beatctl.popen("logs", "-f", "k3f9", cwd=kept.project)
     assert process.stdout is not None
     assert process.stdout.readline() == "==> #4 agent <==\n"
     assert process.stdout.readline() == "one\n"
-    with (folder / "stdout").open("a") as file:
+    with agent.stdout.open("a") as file:
         file.write("two\n")
     assert process.stdout.readline() == "two\n"
     kept.run(4, "evaluator", "3\n")

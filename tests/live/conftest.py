@@ -14,6 +14,7 @@ import pytest
 from beatctl.activities.doing import tell
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.run_files import TryFiles
 from beatctl.worker.run_folder import EMBEDDED, RunFolder
 from beatctl.workflows.spec import Limits
 from tests.live.terminal import Terminal
@@ -50,15 +51,15 @@ class WrittenLoop:
         self.now = self.now.model_copy(update={**changes, "version": self.now.version + 1})
         self.ledger.write(self.now, *rows)
 
-    def runs(self, iteration: int, *printed: Any) -> Path:
-        """An agent that runs and has printed these events; the folder of its try."""
+    def runs(self, iteration: int, *printed: Any) -> TryFiles:
+        """An agent that runs and has printed these events; its files."""
         folder = self.home.loop(self.now.id)
-        run = folder.iteration(iteration) / "agent"
-        place = run / "try-1"
-        place.mkdir(parents=True)
-        (place / "stdout").write_text("".join(json.dumps(event) + "\n" for event in printed))
-        tell(folder.now, "claude", iteration, run)
-        return place
+        files = TryFiles(folder.iteration(iteration) / "agent", 1)
+        files.run.parent.mkdir(parents=True)
+        files.journal.write_text('{"id": "x"}\n{"at": 1}\n')
+        files.stdout.write_text("".join(json.dumps(event) + "\n" for event in printed))
+        tell(folder.now, "claude", iteration, files.run)
+        return files
 
 
 def row(number: int, verdict: Any, score: float | None = None, **more: Any) -> Row:

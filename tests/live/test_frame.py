@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from beatctl.activities.ledger import Mark, Row, Status, Verdict, timestamp
+from beatctl.activities.run_files import TryFiles
 from beatctl.cli.live.frame import Look, frame, last_frame
 from beatctl.cli.live.keys import Asked, Typing, keys
 from beatctl.cli.live.seen import Running, Seen
@@ -18,6 +19,7 @@ from beatctl.cli.live.styled import ansi
 from beatctl.cli.live.table import table
 from beatctl.workflows.spec import Limits
 
+NO_FILES = TryFiles(Path("/none"), 1)
 NOW = 1_700_000_000.0
 WIDE = "ダッシュボードの読み込みを速くする 🎉 e\u0301 ❤\ufe0f 👩\u200d💻"
 
@@ -66,7 +68,7 @@ def seen(**more: Any) -> Seen:
         "bests": scored,
         "latest": ROWS,
         "scores": {187: 171204.0},
-        "running": Running(213, "agent", "claude", NOW - 161, Path("/none")),
+        "running": Running(213, "agent", "claude", NOW - 161, NO_FILES),
         "words": "replacing moment with date-fns in src/dashboard/range.ts",
     }
     return Seen(**{**given, **more})
@@ -88,7 +90,7 @@ KINDS = {
     "optimize": seen(),
     "retry": retry(),
     "pipeline": seen(
-        running=Running(213, "agent-step2", "claude step 2", NOW - 5, Path("/none")), steps=["find it", WIDE, "mend it"]
+        running=Running(213, "agent-step2", "claude step 2", NOW - 5, NO_FILES), steps=["find it", WIDE, "mend it"]
     ),
     "paused": seen(status=status(state="paused", reason="edited", detail="You edited src/app.ts: paused. " * 8)),
     "waiting": seen(status=status(state="waiting", detail="claude's limit resets at 14:05 (in 32m)"), running=None),
@@ -174,7 +176,7 @@ def test_a_pipeline_shows_its_step() -> None:
     ],
 )
 def test_what_runs_is_named(name: str, samples: int, words: str) -> None:
-    child = Running(213, name, name, NOW - 161, Path("/none"))
+    child = Running(213, name, name, NOW - 161, NO_FILES)
     assert shown(seen(running=child, samples=samples))[4] == f" now   {words}"
     assert "baseline evaluator" in shown(seen(running=replace(child, iteration=0, name="evaluator")))[4]
 
@@ -187,7 +189,7 @@ def test_why_nothing_runs_is_told() -> None:
     cooling = status(limits={**Limits().model_dump(), "cooldown_s": 35.0})
     assert shown(seen(status=cooling, running=None))[4] == " now   cooling down, 26s left"
     assert shown(seen(running=None))[4] == " now   getting #213 ready"
-    ran = Running(213, "agent", "claude", NOW - 161, Path("/none"))
+    ran = Running(213, "agent", "claude", NOW - 161, NO_FILES)
     for name, words in (("agent", "taking a snapshot of #213"), ("evaluator", "judging #213")):
         between = shown(seen(running=None, ran=replace(ran, name=name)))
         assert between[3].startswith(" iter  213/700")
@@ -298,7 +300,7 @@ def test_all_loops_are_a_table_that_fits() -> None:
         status(),
         *(status(id=f"d{n}aa", state="finished", outcome="improved") for n in range(40)),
     ]
-    running = {"k3f9": Running(213, "agent", "claude", NOW - 161, Path("/none"))}
+    running = {"k3f9": Running(213, "agent", "claude", NOW - 161, NO_FILES)}
     for columns in (1, 10, 20, 40, 60, 80, 120, 200):
         for height in (1, 2, 3, 4, 10, 24, 60):
             lines = table(loops, running, Look(columns, height, keys=["q leave"], notices=["Gone"]), NOW)

@@ -35,7 +35,7 @@ def test_the_view_follows_the_loop_and_the_size_of_the_window(
     assert any(line.startswith(" #0  baseline") for line in lines)
     terminal.until_line("beatctl was shut down")
 
-    stdout = written.runs(1, message(EDIT)) / "stdout"
+    stdout = written.runs(1, message(EDIT)).stdout
     terminal.until_line("| editing src/range.ts")
     terminal.until_line("#1 claude")
     with stdout.open("a") as file:

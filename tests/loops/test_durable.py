@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from beatctl.activities.run_files import TryFiles
 from tests.loops.conftest import Loops
 from tests.support import wait_until
 
@@ -61,16 +62,16 @@ def test_a_shim_killed_at_any_edge_means_one_row_and_no_lost_work(own_loops: Loo
     assert len(list(repo.folder.glob("junk-*"))) == 2
 
 
-@pytest.mark.parametrize("edge", ["spec.json", "started", "result.json"])
-def test_a_worker_killed_at_any_edge_of_a_run_means_one_run_of_it(own_loops: Loops, edge: str) -> None:
+@pytest.mark.parametrize(("edge", "lines"), [("command", 1), ("start", 2), ("result", 4)])
+def test_a_worker_killed_at_any_edge_of_a_run_means_one_run_of_it(own_loops: Loops, edge: str, lines: int) -> None:
     loops, repo = own_loops, own_loops.repository
     log = repo.folder.parent / "log"
     agent = repo.agent(f"echo $i >> {log}; sleep 0.3; echo $(($(cat n) - 1)) > n")
     loops.beatctl("up", "-d", cwd=repo.folder, expect=0)
     worker = pid_of(loops, "worker")
     loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "-n", "2")
-    file = loops.beatctl.home / "loops" / loop / "runs/1/agent/try-1" / edge
-    wait_until(file.exists, edge)
+    files = TryFiles(loops.beatctl.home / "loops" / loop / "runs/1/agent", 1)
+    wait_until(lambda: len(files.lines()) >= lines, edge)
     os.kill(worker, signal.SIGKILL)
     status = loops.finished(loop)
     assert agent_runs(log) == ["1", "2"]

@@ -76,7 +76,7 @@ def test_a_finished_loop_goes_on_from_its_best_with_all_it_had(own_loops: Loops)
     status = go_on(loops, loop, "-n", "13")
     assert "12 keep" in status["said"]
     assert "#12 " not in status["said"]
-    prompt = Path(loops.rows(loop)[13]["logs"]) / "agent" / "prompt.md"
+    prompt = Path(loops.rows(loop)[13]["logs"]) / "agent.prompt.md"
     assert "- down to zero" in prompt.read_text()
     asyncio.run(replay(loops, loop, runs=4))
 

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from beatctl.activities.processes import Try
 from tests.loops.conftest import Loops
 from tests.support import wait_until
 
@@ -79,7 +80,7 @@ def test_edits_that_are_kept_count_as_a_keep_and_as_no_iteration(loops: Loops) -
     rows = loops.rows(loop)
     assert [row["verdict"] for row in rows] == ["baseline", "discard", "keep", "discard", "discard"]
     assert (status["reason"], status["outcome"], repo.read("n")) == ("plateau", "improved", "7\n")
-    prompt = (Path(rows[3]["logs"]) / "agent" / "prompt.md").read_text()
+    prompt = (Path(rows[3]["logs"]) / "agent.prompt.md").read_text()
     assert "This is iteration 3 of at most 11." in prompt
 
 
@@ -133,8 +134,7 @@ def test_each_lost_try_is_kept_under_a_name_of_its_own_and_counted(own_loops: Lo
         wait_until(lambda n=number: (repo.folder / "junk").exists() and _text(repo.folder / "junk") == f"{n}\n", "junk")  # type: ignore[misc]
         if number == 2:
             os.kill(int(loops.do("doctor")["worker"]["pid"]), signal.SIGKILL)
-        started = (run / f"try-{number}" / "started").read_text().splitlines()[0]
-        os.kill(json.loads(started)["shim_pid"], signal.SIGKILL)
+        os.kill(Try(run, number).record()[0]["shim_pid"], signal.SIGKILL)
     loops.finished(loop)
     assert {"1-lost1", "1-lost2"} <= repo.refs(loop)
     assert [repo.git("show", f"refs/beatctl/{loop}/1-lost{n}:junk") for n in (1, 2)] == ["1", "2"]

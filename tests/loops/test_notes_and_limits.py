@@ -15,7 +15,7 @@ MINIMIZE = ("--eval", "cat n", "--minimize")
 
 
 def prompt_of(row: Any) -> str:
-    return (Path(row["logs"]) / "agent" / "prompt.md").read_text()
+    return (Path(row["logs"]) / "agent.prompt.md").read_text()
 
 
 def test_a_note_is_in_every_prompt_from_the_next_one_on_also_after_a_long_night(own_loops: Loops) -> None:

@@ -83,7 +83,7 @@ _WORKER = """
 import asyncio, pathlib, sys
 from beatctl.activities.processes import Spawner, Try
 async def main():
-    await Spawner().start(Try(pathlib.Path(sys.argv[1])))
+    await Spawner().start(Try(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
     print("started", flush=True)
     await asyncio.sleep(1000)
 asyncio.run(main())
@@ -92,7 +92,8 @@ asyncio.run(main())
 
 def start_in_a_worker_and_kill_it(try_: Try) -> None:
     """Start the try from a process of its own, and kill that process."""
-    with subprocess.Popen([sys.executable, "-c", _WORKER, str(try_.folder)], stdout=subprocess.PIPE) as worker:
+    command = [sys.executable, "-c", _WORKER, str(try_.run), str(try_.number)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == b"started\n"
         worker.kill()

@@ -226,7 +226,8 @@ def test_strangers_survive_the_end_of_remains(bench: Bench) -> None:
         about = {"shim_pid": stranger.pid, "shim_start": "1", "spawner_pid": 1, "spawner_start": "1", "host": "h"}
         for boot, start in ((tree.boot_id(), "12"), ("of another boot", me.start)):
             lines = [{**about, "boot_id": boot}, {"seen": [[stranger.pid, start, stranger.pid]]}]
-            (try_.folder / "started").write_text("".join(json.dumps(line) + "\n" for line in lines))
+            written = [json.loads(try_.lines()[0]), *lines]
+            try_.journal.write_text("".join(json.dumps(line) + "\n" for line in written))
             assert try_.state() == "lost"
             assert end_remains(try_) == []
         assert stranger.poll() is None
@@ -276,7 +277,7 @@ async def test_full_disk_does_not_cost_the_result_of_an_hour(bench: Bench) -> No
     limit = resource.prlimit(shim, resource.RLIMIT_FSIZE)
     resource.prlimit(shim, resource.RLIMIT_FSIZE, (0, limit[1]))  # every write fails, as on a full disk
     go.touch()
-    await until((try_.folder / "result.json.part").exists)
+    await until(lambda: not tree.descendants([shim], tree.everything()))
     assert try_.state() == "running"
     resource.prlimit(shim, resource.RLIMIT_FSIZE, limit)
     assert (await wait(try_)).exit_code == 7
@@ -292,24 +293,32 @@ async def test_result_cut_off_by_a_power_failure_reads_as_lost(bench: Bench) -> 
     try_ = bench.new("true")
     await bench.run(try_)
     await until(lambda: try_.shim_pid() is None)
-    os.truncate(try_.folder / "result.json", 0)
+    os.truncate(try_.journal, try_.journal.stat().st_size - 2)
     assert try_.state() == "lost"
 
 
 async def test_note_cut_off_by_a_kill_is_read_as_far_as_it_goes(bench: Bench) -> None:
     try_ = bench.new("true")
     await bench.run(try_)
-    started = try_.folder / "started"
-    started.write_text(started.read_text() + '{"seen": [[1, "2"')
+    with try_.journal.open("a") as journal:
+        journal.write('{"seen": [[1, "2"')
     assert [sorted(line)[0] for line in try_.record()] == ["at", "seen"]
+    assert try_.state() == "done"
+
+
+async def test_line_cut_off_after_the_command_does_not_spoil_the_result(bench: Bench) -> None:
+    try_ = bench.new("sh", "-c", "exit 7")
+    with try_.journal.open("a") as journal:  # by a shim that was killed while the disk was full
+        journal.write('{"shim_pid": 1')
+    assert (await bench.run(try_)).exit_code == 7
 
 
 def test_try_is_there_with_its_specification_or_not_at_all(bench: Bench) -> None:
     assert latest_try(bench.runs / "none") is None
     first = bench.new("true")
-    (bench.runs / "run" / ".new-abandoned").mkdir()  # a worker that died while making one
+    (bench.runs / "run.2.jsonl").write_text('{"id": ')  # by a worker that died while it wrote it
     assert latest_try(bench.runs / "run") == first
-    for number in range(2, 12):
+    for number in range(3, 12):
         assert new_try(bench.runs / "run", first.spec()).number == number
     newest = latest_try(bench.runs / "run")
     assert isinstance(newest, Try)
@@ -319,7 +328,7 @@ def test_try_is_there_with_its_specification_or_not_at_all(bench: Bench) -> None
 async def test_folder_that_was_removed_is_an_error_and_no_hang(bench: Bench) -> None:
     try_ = bench.new("true")
     bench.tries.clear()
-    gone = Try(try_.folder.with_name("try-9"))
-    with pytest.raises(StartFailed, match="try-9"):
+    gone = Try(try_.run, 9)
+    with pytest.raises(StartFailed, match=r"run\.9"):
         await bench.start(gone)
     assert gone.state() == "fresh"

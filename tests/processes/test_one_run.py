@@ -25,9 +25,11 @@ async def test_exit_code_and_output_are_told_as_they_were(bench: Bench) -> None:
 async def test_what_an_agent_printed_is_private_to_the_user(bench: Bench) -> None:
     try_ = bench.new("sh", "-c", "echo secret")
     await bench.run(try_)
-    for path in try_.folder.iterdir():
+    iteration = try_.run.parent
+    assert {path.name for path in iteration.iterdir()} == {"run.1.jsonl", "run.1.stdout", "run.1.stderr"}
+    for path in iteration.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-    assert stat.S_IMODE(try_.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(iteration.stat().st_mode) == 0o700
 
 
 async def test_death_by_a_signal_is_no_exit_code(bench: Bench) -> None:
