@@ -9,7 +9,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ "$$n
 # The environment names the folder it was made in: a clone that was moved makes itself a new one.
 READY := $(VENV)/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: help setup server demo test check format bench messages test-agents docs pictures pins clean
+.PHONY: help setup server demo test check format chaos overnight bench messages test-agents docs pictures pins clean
 
 help:
 	@echo "make setup        make $(VENV) with beatctl in it, editable"
@@ -17,6 +17,8 @@ help:
 	@echo "make test         check, then all tests with coverage; ARGS= goes to pytest"
 	@echo "make check        ruff and mypy"
 	@echo "make format       let ruff format and fix"
+	@echo "make chaos        kill worker, server and supervisor KILLS=100 times at random, count what is lost; SEED=1"
+	@echo "make overnight    a loop of 700 iterations with ten kills, then its server's database deleted"
 	@echo "make bench        measure: overhead per iteration, start-up, snapshots, memory"
 	@echo "make test-agents  install claude, codex and gemini in a cache folder and drive them against a scripted LLM"
 	@echo "make docs         write docs/commands.md anew from the commands' help"
@@ -60,6 +62,14 @@ format: $(READY)
 test: check server
 	@rm -rf .coverage
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup --cov --cov-config=pyproject.toml --cov-report=term $(ARGS)
+
+KILLS ?= 100
+SEED ?= 1
+chaos: server
+	@$(PY) -m tests.chaos --kills $(KILLS) --seed $(SEED) $(ARGS)
+
+overnight: server
+	@$(PY) -m tests.chaos --overnight --seed $(SEED) $(ARGS)
 
 bench: server
 	@$(PY) -m tests.bench $(ARGS)

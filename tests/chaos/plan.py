@@ -1,0 +1,71 @@
+"""Who is killed when: drawn from a seed before anything starts, in terms of the loop's own progress. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+What = Literal["worker", "server", "supervisor", "all"]
+WHAT: Sequence[What] = ("worker", "server", "all", "supervisor")
+EDGES = (
+    "conclude:before-ledger",
+    "after:conclude_iteration",
+    "after:run_agent",
+    "before:run_agent",
+    "after:snapshot_workspace",
+    "after:run_evaluator",
+    "before:run_evaluator",
+    "before:snapshot_workspace",
+    "before:conclude_iteration",
+)
+"""Places in the worker (see activities/processes/faults.py), those that matter most first."""
+_AFTER = 3
+"""Iterations after the last kill: it, too, has to be seen going on."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill. It is due `delay_s` after the agent of `iteration` has started; with an edge the worker kills itself,
+    the next time it comes there."""
+
+    iteration: int
+    what: What
+    delay_s: float
+    edge: str | None = None
+    hasty: bool = False
+    """It does not wait until the loop goes on after the one before."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    kills: list[Kill]
+    iterations: int
+
+
+def make_plan(seed: int, kills: int) -> Plan:
+    """So many kills, over as many iterations as that takes."""
+    dice = random.Random(f"kills {seed}")
+    # A third at edges, each as often as the others; a few kills more at the edges where there are too few for all.
+    at_edges = min(max(kills // 3, min(len(EDGES), kills - len(WHAT))), kills)
+    edges = [EDGES[number % len(EDGES)] for number in range(at_edges)]
+    targets: list[What] = [WHAT[number % len(WHAT)] for number in range(kills - at_edges)]
+    whats: list[tuple[What, str | None]] = [*(("worker", edge) for edge in edges), *((what, None) for what in targets)]
+    dice.shuffle(whats)
+    planned: list[Kill] = []
+    iteration = 0
+    for what, edge in whats:
+        iteration += dice.randint(1, 2)
+        hasty = bool(planned) and edge is None and planned[-1].edge is None and dice.random() < 0.1
+        planned.append(Kill(iteration, what, dice.uniform(0, 1), edge, hasty))
+    return Plan(planned, iteration + _AFTER)
+
+
+def make_overnight_plan(seed: int, iterations: int, each: int) -> Plan:
+    """Worker and server killed `each` times, spread over the loop."""
+    dice = random.Random(f"overnight {seed}")
+    targets: list[What] = ["worker", "server"] * each
+    dice.shuffle(targets)
+    moments = sorted(dice.sample(range(1, iterations - _AFTER), len(targets)))
+    return Plan([Kill(at, what, dice.uniform(0, 0.3)) for at, what in zip(moments, targets, strict=True)], iterations)
