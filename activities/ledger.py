@@ -2,19 +2,27 @@
 
 One SQLite file in the home folder. Rows are keyed by loop and iteration and written by upsert, so that an activity that
 runs twice writes one row. It outlives the Temporal server's retention and is readable with no server running.
+
+The file has a version (`pragma user_version`) and is brought up to this program's by `_MIGRATIONS`; one of a newer
+version is refused. What lies in it as JSON (rows, statuses, specifications) has none: a new field has a default, which
+old JSON gets. A field is renamed by adding the new one, with a `model_validator(mode="before")` that takes its value
+from the old one's where only that is there; the old name is never used for anything else. What cannot be said so is a
+migration that rewrites the JSON.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
+
+from beatctl import __version__
 
 Verdict = Literal["baseline", "pass", "fail", "keep", "discard", "inconclusive", "crash", "timeout", "tampered"]
 State = Literal["running", "paused", "waiting", "finished"]
@@ -156,14 +164,55 @@ class Status(BaseModel):
     """Grows with each change; an older status never replaces a newer one."""
 
 
-_SCHEMA = """
-create table if not exists rows (
-    loop text not null, iteration integer not null, row text not null, primary key (loop, iteration)
-) without rowid;
-create table if not exists loops (
-    loop text primary key, started real not null, version integer not null, status text not null, spec text not null
-);
+def _first_tables(db: sqlite3.Connection) -> None:
+    """From 0, which is an empty file, or one with these tables that was written before ledgers had a version."""
+    db.execute(
+        "create table if not exists rows "
+        "(loop text not null, iteration integer not null, row text not null, primary key (loop, iteration)) "
+        "without rowid"
+    )
+    db.execute(
+        "create table if not exists loops "
+        "(loop text primary key, started real not null, version integer not null, status text not null, "
+        "spec text not null)"
+    )
+
+
+_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first_tables]
+"""Each takes the ledger from the version that is its place in this list to the next.
+
+Nothing is ever taken out or changed here. The worker of the version before may go on writing into its open ledger until
+it is replaced: columns are added with a default, none is removed or renamed.
 """
+
+
+class NewerLedger(sqlite3.DatabaseError):
+    """The ledger was written by a newer beatctl. Its text is for the person."""
+
+
+def _migrations_for(db: sqlite3.Connection, path: Path) -> list[Callable[[sqlite3.Connection], None]]:
+    """Those that this ledger has not had. Raises NewerLedger."""
+    found, known = int(db.execute("pragma user_version").fetchone()[0]), len(_MIGRATIONS)
+    if found > known:
+        raise NewerLedger(
+            f"The ledger {path} was written by a newer beatctl (ledger version {found}; beatctl {__version__} knows "
+            f"{known}): use that one, or name another folder in BEATCTL_HOME. Is it the worker that is older? "
+            "beatctl down, then beatctl up -d, replaces it."
+        )
+    return _MIGRATIONS[found:]
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring the ledger up to date, wholly or not at all."""
+    db.execute("begin immediate")
+    try:
+        for migrate in _migrations_for(db, path):  # none where another process has just done it
+            migrate(db)
+        db.execute(f"pragma user_version = {len(_MIGRATIONS)}")
+    except BaseException:
+        db.execute("rollback")
+        raise
+    db.execute("commit")
 
 
 class Ledger:
@@ -178,9 +227,11 @@ class Ledger:
         if connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            missing = _migrations_for(connection, self._path)  # before anything is written into a newer one
             connection.execute("pragma journal_mode=wal")
             connection.execute("pragma synchronous=normal")
-            connection.executescript(_SCHEMA)
+            if missing:
+                _migrate(connection, self._path)
             self._local.connection = connection
         return connection
 
@@ -199,7 +250,8 @@ class Ledger:
         """Record a new loop. False when the id is taken."""
         with self._transaction() as db:
             done = db.execute(
-                "insert into loops values (?, ?, ?, ?, ?) on conflict do nothing",
+                "insert into loops (loop, started, version, status, spec) values (?, ?, ?, ?, ?) "
+                "on conflict do nothing",
                 (status.id, started, status.version, status.model_dump_json(), spec),
             )
             return done.rowcount == 1
@@ -223,7 +275,7 @@ class Ledger:
         """Upsert rows and the status they lead to, together; a status older than what is there is passed over."""
         with self._transaction() as db:
             db.executemany(
-                "insert into rows values (?, ?, ?) on conflict do update set row = excluded.row",
+                "insert into rows (loop, iteration, row) values (?, ?, ?) on conflict do update set row = excluded.row",
                 [(status.id, row.iteration, row.model_dump_json()) for row in rows],
             )
             db.execute(

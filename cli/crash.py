@@ -36,6 +36,8 @@ def told(error: Exception) -> int:
 
 def refused(error: Exception, home: Home) -> str | None:
     """What a full disk, missing rights or a damaged ledger mean for the person; None for any other error."""
+    if type(error).__name__ == "NewerLedger":  # by name: its module is heavy, and rarely what failed
+        return visible(str(error))
     if type(error).__module__ == "sqlite3":
         return _of_ledger(str(error), home)
     if not isinstance(error, OSError):

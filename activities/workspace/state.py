@@ -3,18 +3,47 @@
 `state-0` and `state-1`, written in turn, are small and change often, `folders.json` lists the folders of the
 work tree, and `rules` holds the ignore rules of the baseline. An operation that was killed leaves them as they were
 before it; `index` tells then that git's index has gone ahead, and everything is looked at anew.
+
+The state's version is that of the whole folder: manifests, guards, ignore rules, the log of refs. It is written by one
+version of beatctl and may be read by a later one weeks after; a change of any of them, a field more or less included,
+raises it and adds a migration.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from beatctl import __version__
+
 from .files import Signature, lstat, read_json, read_note, signature, to_bytes, to_text, write_json, write_note
 from .problems import WorkspaceProblem
 
-VERSION = 1
+Migration = Callable[[Path, dict[str, Any]], None]
+
+_FIRST = 1
+_MIGRATIONS: list[Migration] = []
+"""Each takes the folder and its state's data from one version to the next, the first from version 1 to 2.
+
+It changes the data, which is written with the next operation, and other files only so that it can be killed and
+repeated. Nothing is ever taken out or changed here.
+"""
+VERSION = _FIRST + len(_MIGRATIONS)
+
+
+def bring_up_to_date(place: Path, data: dict[str, Any], migrations: Sequence[Migration] = _MIGRATIONS) -> None:
+    """Run the migrations that this state has not had. Raises WorkspaceProblem for one of a newer version."""
+    found, newest = int(data["version"]), _FIRST + len(migrations)
+    if not _FIRST <= found <= newest:
+        raise WorkspaceProblem(
+            f"{place} was written by a newer beatctl (version {found}; beatctl {__version__} knows {newest}): use that "
+            "one for this loop. Is it the worker that is older? beatctl down, then beatctl up -d, replaces it."
+        )
+    for migrate in migrations[found - _FIRST :]:
+        migrate(place, data)
+    data["version"] = newest
 
 
 @dataclass
@@ -70,10 +99,7 @@ class State:
         if not notes:
             return None
         data = max(notes, key=lambda note: int(note["number"]))
-        if data["version"] != VERSION:
-            raise WorkspaceProblem(
-                f"{place} was written by another version of beatctl; use that version for this loop."
-            )
+        bring_up_to_date(place, data)
         last = data.pop("last")
         known = Known(**data.pop("known"))
         return cls(known=known, last=Named(last["name"], Known(**last["before"])) if last else None, **data)
