@@ -53,6 +53,16 @@ class LoopFolder:
         return self.root / "notes.json"
 
     @property
+    def freed(self) -> Path:
+        """What `gc` has freed of the loop, and when, as JSON; it stays when everything else is gone."""
+        return self.root / "freed.json"
+
+    @property
+    def dry_run(self) -> Path:
+        """There where the folder is a dry run's, which has no row in the ledger: what it measured, as JSON."""
+        return self.root / "dry-run.json"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "diff": Entry("change:diff", "Show what the loop changed.", "beatctl diff --stat"),
     "apply": Entry("apply:apply", "Turn what a loop kept into commits.", "beatctl apply k3f9 --branch smaller-bundle"),
     "undo": Entry("change:undo", "Put the folder back as it was.", "beatctl undo k3f9"),
+    "gc": Entry("gc.command:gc", "Free what ended loops left.", "beatctl gc --older-than 30d"),
     "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
     "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),
     "up": Entry("engine:up", "Run the Temporal server and a worker.", "beatctl up -d"),

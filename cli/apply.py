@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from beatctl.cli import commit_message, lineage, render
+from beatctl.cli import commit_message, freed, lineage, render
 from beatctl.cli.arguments import Json, NamedLoop
 from beatctl.cli.loops import Loops, candidates, in_folder
 from beatctl.cli.output import out, out_json, say
@@ -55,6 +55,7 @@ def apply(
     """
     loops = Loops()
     status = _meant(loops, loop)
+    freed.check_snapshots(loops, status, "apply")
     check_still_there(status)
     if branch is not None and commit:
         raise Usage("Either --branch NAME, for a new branch, or --commit, for the current one.")

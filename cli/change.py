@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from beatctl.cli import freed
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
 from beatctl.cli.lineage import is_edits, lineage, links, result_of
 from beatctl.cli.loops import Loops, folder_in_use
@@ -41,10 +42,13 @@ def diff(
     loops = Loops()
     status = loops.find(loop)
     ends = _experiment(loops, status, number) if number is not None else _result(loops, status)
-    workspace = _workspace(loops, status)
-    steps = _told(lambda: _one_step(workspace, ends))
+    workspace = _workspace(loops, status, "diff")
     colours = colour(sys.stdout) and not as_json
-    text = b"".join(_told(lambda: [workspace.diff(*step, stat=stat, color=colours) for step in steps]))
+    try:
+        steps = _told(lambda: _one_step(workspace, ends))
+        text = b"".join(_told(lambda: [workspace.diff(*step, stat=stat, color=colours) for step in steps]))
+    except _Gone as gone:
+        raise Problem(f"{gone.text} {freed.words(loops, status.id, 'snapshots')}".rstrip()) from gone
     if as_json:
         paths = sorted({path for step in steps for path in _told(lambda step=step: workspace.changed_paths(*step))})  # type: ignore[misc]
         out_json({"from": steps[0][0], "to": steps[-1][1], "paths": paths, "diff": text.decode("utf-8", "replace")})
@@ -126,7 +130,7 @@ def _undone(loops: Loops, status: Status, root: Path) -> Undone:
     """Put the folder back while no loop can take it. Raises Usage when one has it."""
     from beatctl.activities.workspace import FolderInUse, hold
 
-    workspace = _workspace(loops, status)
+    workspace = _workspace(loops, status, "go back to")
     try:
         with hold(loops.home, root, status.id, loops.is_live):
             return _told(workspace.undo)
@@ -150,20 +154,27 @@ def _commits_that_stay(loops: Loops, status: Status, root: Path) -> str:
     return words + f"Once that is committed or stashed, git revert {oldest}~1..{newest} takes them back."
 
 
-def _workspace(loops: Loops, status: Status) -> Workspace:
+def _workspace(loops: Loops, status: Status, verb: str) -> Workspace:
     from beatctl.activities.workspace import Workspace
 
     folder = loops.folder(status.id)
+    freed.check_snapshots(loops, status, verb)
     if not folder.workspace.exists():
         raise Problem(f"Loop {status.id} never took its folder: there is no snapshot to compare or go back to.")
     check_still_there(status)
     return _told(lambda: Workspace.load(folder))
 
 
+class _Gone(Problem):
+    """A snapshot is not there any more."""
+
+
 def _told(work: Callable[[], T]) -> T:
-    from beatctl.activities.workspace import WorkspaceProblem
+    from beatctl.activities.workspace import SnapshotGone, WorkspaceProblem
 
     try:
         return work()
+    except SnapshotGone as gone:
+        raise _Gone(gone.text) from gone
     except WorkspaceProblem as problem:
         raise Problem(str(problem)) from problem

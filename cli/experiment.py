@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beatctl.activities.run_files import beside
-from beatctl.cli import render
+from beatctl.cli import freed, render
 from beatctl.cli.cells import wrap
 from beatctl.cli.lineage import is_edits
 from beatctl.cli.logs import Output, outputs, tail
@@ -42,7 +42,8 @@ def experiment_text(loops: Loops, status: Status, row: Row, look: Look) -> str:
     lines = _head(status, row, parent, look)
     runs = outputs(folder)
     if not runs and not is_edits(row):
-        lines.append(f"  {'':<10}The files of its runs are gone: its prompt and what was printed can't be shown.")
+        why = freed.words(loops, status.id, "outputs") or "The files of its runs are gone."
+        lines.append(f"  {'':<10}{why} Its prompt and what was printed can't be shown.")
     text = _Text(lines, look)
     agents = _last_tries([run for run in runs if run.kind.startswith("agent")])
     for number, run in enumerate(agents.values(), 1):
@@ -212,7 +213,8 @@ def _changed(text: _Text, loops: Loops, status: Status, row: Row, parent: Row | 
         text.section(title, stat, raw=text.look.colours)
         whole = workspace.diff(*ends, color=text.look.colours).decode("utf-8", "replace").splitlines()
     except (WorkspaceProblem, OSError) as problem:
-        text.section(title, [f"The changes can't be shown: {problem}"])
+        why = freed.words(loops, status.id, "snapshots")
+        text.section(title, [f"The changes can't be shown: {why or problem}"])
         return
     if len(whole) > _DIFF_LINES:
         text.lines.append(f"  The whole ({len(whole):,} lines): beatctl diff {status.id} {row.iteration}")

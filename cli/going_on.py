@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beatctl.cli import problems, render, service, starting
+from beatctl.cli import freed, problems, render, service, starting
 from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.output import out, say
@@ -99,6 +99,7 @@ def planned(loops: Loops, status: Status, typed: TypedLimits) -> Plan:
     spec = _spec(loops, status)
     refuse_what_would_end(status, state, spec, limits, now)
     root = Path(spec.worktree)
+    freed.check_snapshots(loops, status, "go on from")
     check_still_there(status)
     for folder in (root, Path(spec.directory)):
         if not folder.is_dir():

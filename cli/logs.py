@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from beatctl.activities.run_files import TryFiles, tries_in
-from beatctl.cli import service
+from beatctl.cli import freed, service
 from beatctl.cli.arguments import Json, LoopAndNumber, loop_and_number
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out_bytes, out_json
@@ -87,7 +87,8 @@ def logs(
     runs = loops.folder(status.id).runs
     folder = runs / str(number) if number is not None else latest(runs)
     if number is not None and folder is not None and not folder.is_dir():
-        raise Usage(f"Loop {status.id} has no logs of an iteration {number}.")
+        why = freed.words(loops, status.id, "outputs")
+        raise Usage(f"Loop {status.id} has no logs of an iteration {number}. {why}".rstrip())
     if as_json:
         found = outputs(folder) if folder is not None else []
         out_json(
@@ -100,7 +101,8 @@ def logs(
         return 0
     if not follow:
         if folder is None:
-            raise Usage(f"Loop {status.id} has run nothing yet.")
+            why = freed.words(loops, status.id, "outputs")
+            raise Usage(why or f"Loop {status.id} has run nothing yet.")
         printer = _Printer()
         printer.print_new(outputs(folder))
         return 0

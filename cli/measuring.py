@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from beatctl.activities.processes import Lost, Spawner, StartFailed, end, new_tr
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_path
 from beatctl.activities.run_setup import read_setup
 from beatctl.activities.workspace import FolderInUse, Workspace, WorkspaceProblem, hold, remove_worktree
+from beatctl.activities.workspace.files import remove_tree, write_json
 from beatctl.cli.loops import folder_in_use, new_id
 from beatctl.cli.problems import Unavailable, Usage
 from beatctl.cli.starting import make_spec, write_folder
@@ -31,6 +33,7 @@ from beatctl.workflows.verdict import score_of
 if TYPE_CHECKING:
     from beatctl.activities.agents import Prompted
     from beatctl.activities.agents.spec import AgentSpec
+    from beatctl.activities.home import LoopFolder
     from beatctl.activities.workspace import Origin
     from beatctl.cli.follow import Signals
     from beatctl.cli.loops import Loops
@@ -103,9 +106,10 @@ def _held_folder(loops: Loops, spec: LoopSpec, origin: Origin | None, measured: 
     """The folder is this process's while the block runs; nothing that was made for it is left."""
     folder, root = loops.folder(spec.id), Path(spec.worktree)
     try:
-        if origin is not None:
-            make_own_worktree(origin, root, None)
         with hold(loops.home, root, spec.id, loops.is_live):
+            _mark(folder, root, origin)
+            if origin is not None:
+                make_own_worktree(origin, root, None)
             write_folder(loops, spec.id, Path(spec.directory))
             yield
     except FolderInUse as used:
@@ -115,8 +119,19 @@ def _held_folder(loops: Loops, spec: LoopSpec, origin: Origin | None, measured: 
             with contextlib.suppress(WorkspaceProblem, OSError):
                 remove_worktree(origin.top, root, None)
         folder.environment.unlink(missing_ok=True)
-        if str(folder.root) not in measured.kept:
+        if not measured.kept:
             shutil.rmtree(folder.root, ignore_errors=True)
+        elif str(folder.root) not in measured.kept:  # refs: the mark tells `gc` whose they are
+            for path in folder.root.iterdir():
+                if path != folder.dry_run:
+                    remove_tree(os.fsencode(path))
+
+
+def _mark(folder: LoopFolder, root: Path, origin: Origin | None) -> None:
+    """Say what the folder is: killed, the ledger would know nothing of it."""
+    folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    note = {"worktree": str(root), "origin": str(origin.top) if origin is not None else None}
+    write_json(folder.dry_run, note, lasting=True)
 
 
 class _Measuring:

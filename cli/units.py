@@ -86,3 +86,12 @@ def in_words(seconds: float) -> str:
         if count or parts:
             parts.append(f"{count}{unit}" if count else "")
     return " ".join(part for part in parts[:2] if part) or "0s"
+
+
+def size(count: int) -> str:
+    """Bytes as people say them, in steps of 1000: `812 bytes`, `12 KB`, `1.2 MB`, `3.4 GB`."""
+    if count < 1000:
+        return f"{count} byte{'' if count == 1 else 's'}"
+    if count < 1_000_000:
+        return f"{count / 1000:.0f} KB"
+    return f"{count / 1e6:.1f} MB" if count < 999_950_000 else f"{count / 1e9:.1f} GB"

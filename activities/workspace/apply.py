@@ -21,7 +21,7 @@ from .publishing import Publisher
 from .state import State
 from .user_git import UserGit, in_work_tree
 
-_UNFINISHED = {
+UNFINISHED = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
     "rebase-apply": "rebase",
@@ -69,7 +69,7 @@ class Apply:
 
     def _where(self) -> tuple[str, str | None]:
         """The commit that is checked out, and its branch. Refuses what is in the middle of something."""
-        for name, what in _UNFINISHED.items():
+        for name, what in UNFINISHED.items():
             if lstat(self._repository.git_dir / name) is not None:
                 raise WorkspaceProblem(f"A {what} is in progress in {self.root}: finish it, or git {what} --abort.")
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from . import refs
@@ -94,12 +94,22 @@ class HeldRefs:
                     noted[ref] = value
         return noted
 
+    def all(self) -> dict[str, str]:
+        """The loop's refs as they are now, by the ends of their names."""
+        found = refs.all_refs(self._common)
+        return {ref.removeprefix(self._prefix): value for ref, value in found.items() if ref.startswith(self._prefix)}
+
+    def remove(self, held: Mapping[str, str]) -> None:
+        """Remove refs that still have these values. Raises `GitFailed` where one has another by now: none is gone."""
+        given = b"".join(
+            b"delete %s\0%s\0" % (os.fsencode(self.name(end)), value.encode()) for end, value in held.items()
+        )
+        if given:
+            Git(self._common, {"GIT_DIR": str(self._common)}, QUIET).run("update-ref", "--stdin", "-z", given=given)
+
     def remove_all(self, but: Collection[str] = ()) -> None:
         """Remove the loop's refs, those with the ends in `but` excepted."""
-        git = Git(self._common, {"GIT_DIR": str(self._common)}, QUIET)
-        found = [ref for ref in refs.all_refs(self._common) if ref.startswith(self._prefix)]
-        gone = [ref for ref in found if ref.removeprefix(self._prefix) not in but]
-        git.run("update-ref", "--stdin", "-z", given=b"".join(b"delete %s\0\0" % os.fsencode(ref) for ref in gone))
+        self.remove({end: value for end, value in self.all().items() if end not in but})
 
     def forget(self) -> None:
         for path in (self._others, self._seen):

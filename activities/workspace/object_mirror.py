@@ -46,7 +46,7 @@ def place_for(place: Path, root: Path, objects: Path | None, loop: str) -> tuple
     inside = place / "objects"
     if objects is None or can_link(objects, place):
         return inside, None
-    beside = root.parent / f".beatctl-{loop}-objects"
+    beside = beside_repository(root, loop)
     try:
         beside.mkdir(mode=0o700, exist_ok=True)
         if can_link(objects, beside):
@@ -60,6 +60,11 @@ def place_for(place: Path, root: Path, objects: Path | None, loop: str) -> tuple
         f"The objects of {root} cannot be linked to {place} nor beside the repository, and are too many to copy: "
         "if an agent deletes .git, the loop pauses and .git cannot be put back."
     )
+
+
+def beside_repository(root: Path, loop: str) -> Path:
+    """The folder of second names where links can't cross to beatctl's own."""
+    return root.parent / f".beatctl-{loop}-objects"
 
 
 def size_of(folder: Path) -> int:

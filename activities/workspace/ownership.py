@@ -73,6 +73,35 @@ def hold(home: Home, root: Path, loop: str, is_live: Callable[[str], bool]) -> I
             os.close(handle)
 
 
+def is_held(home: Home, root: Path) -> bool:
+    """Whether a command works on this folder at the moment."""
+    if not home.owners.is_dir():
+        return False
+    with locked(home.owners / ".lock"):
+        return _is_busy(_file(home, root.resolve()))
+
+
+def stale(home: Home, is_live: Callable[[str], bool]) -> list[Path]:
+    """Claims of nobody who lives, and marks of commands that were killed."""
+    if not home.owners.is_dir():
+        return []
+    with locked(home.owners / ".lock"):
+        return _stale(home, is_live)
+
+
+def drop_stale(home: Home, is_live: Callable[[str], bool]) -> None:
+    """Remove what `stale` finds."""
+    with locked(home.owners / ".lock"):
+        for path in _stale(home, is_live):
+            path.unlink(missing_ok=True)
+
+
+def _stale(home: Home, is_live: Callable[[str], bool]) -> list[Path]:
+    claims = [path for path in sorted(home.owners.glob("*.json")) if not _is_busy(path)]
+    claims = [path for path in claims if not is_live(str((read_json(path) or {}).get("loop")))]
+    return [*claims, *(path for path in sorted(home.owners.glob("*.busy")) if not _is_busy(path))]
+
+
 def _busy(path: Path) -> Path:
     return path.with_suffix(".busy")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .files import temporary_name, write_whole
 from .git import Git, Running, split
-from .problems import WorkspaceProblem
+from .problems import SnapshotGone, WorkspaceProblem
 
 _CONFIG = """[core]
 	repositoryformatversion = {version}
@@ -170,13 +170,13 @@ class PrivateGit:
         return name
 
     def read_commit(self, name: str) -> Commit:
-        """Raises `WorkspaceProblem` when there is no such commit."""
+        """Raises `SnapshotGone` when there is no such commit."""
         data = self.read_loose(name, b"commit")
         if data is None:
             try:
                 data = self.git.run("cat-file", "commit", name)
             except WorkspaceProblem as problem:
-                raise WorkspaceProblem(f"Snapshot {name[:12]} is not in {self.objects} any more.") from problem
+                raise SnapshotGone(f"Snapshot {name[:12]} is not in {self.objects} any more.") from problem
         head, _, message = data.decode("utf-8", "replace").partition("\n\n")
         fields = [line.split(" ", 1) for line in head.splitlines()]
         tree = next(value for key, value in fields if key == "tree")

@@ -3,6 +3,7 @@
 WorkspaceProblem        the workspace cannot be used at this moment; the loop pauses with `reason`
 ├── WorkspaceRefused    this folder is not taken (said at `start`)
 │   └── FolderInUse     another loop that has not ended owns it
+├── SnapshotGone        a snapshot is not in the store any more
 └── WorkTreeChanging    files changed while they were read; tried again once before it is raised
 """
 
@@ -41,6 +42,10 @@ class FolderInUse(WorkspaceRefused):
         self.loop = loop
         self.root = root
         self.busy = busy
+
+
+class SnapshotGone(WorkspaceProblem):
+    """A snapshot is not there any more: its ref was removed, and git has tidied up."""
 
 
 class WorkTreeChanging(WorkspaceProblem):

@@ -10,6 +10,7 @@ from pathlib import Path
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out_bytes, say
 from beatctl.cli.problems import Unavailable, Usage
+from beatctl.cli.units import size
 
 
 def check(loops: Loops, file: str, *, starts_with: str) -> Path | None:
@@ -48,7 +49,7 @@ def write(loops: Loops, file: str, text: str, *, starts_with: str) -> None:
         _put(path, data)
     except OSError as error:
         raise Unavailable(f"{path} could not be written: {(error.strerror or str(error)).lower()}.") from error
-    say(f"{path} ({_size(len(data))})")
+    say(f"{path} ({size(len(data))})")
 
 
 def _put(path: Path, data: bytes) -> None:
@@ -76,9 +77,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _size(count: int) -> str:
-    if count < 1000:
-        return f"{count} bytes"
-    return f"{count / 1000:.0f} KB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"

@@ -91,6 +91,7 @@ def test_it_measures_and_shows_the_prompt_and_starts_nothing(folder: Folder, bea
     assert folder.git("show", f"{told['kept'][0]}:part/junk.txt") == "junk\n"
     for ref in told["kept"]:
         folder.git("update-ref", "-d", ref)
+    beatctl("gc", "--older-than", "0", "--yes", cwd=folder.root, expect=0)
     assert folder.look() == before
     assert not folder.ran.exists()
     assert beatctl("list", "--json", cwd=folder.root, expect=0).json == []
@@ -179,6 +180,7 @@ def test_ctrl_c_ends_the_evaluator_and_puts_the_folder_back(folder: Folder, beat
     kept = folder.git("for-each-ref", "--format=%(refname)", "refs/beatctl").split()
     for ref in kept:
         folder.git("update-ref", "-d", ref)
+    beatctl("gc", "--older-than", "0", "--yes", cwd=folder.root, expect=0)
     assert folder.look() == before
 
 

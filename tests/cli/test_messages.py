@@ -253,6 +253,8 @@ KEPT: Sequence[tuple[str, tuple[str, ...]]] = [
     ("list", ("list",)),
     ("status of a paused loop without a worker", ("status", "m222")),
     ("ui that is not known", ("ui", "k3f9")),
+    ("gc of a loop that is not over", ("gc", "m222")),
+    ("gc with nothing to free", ("gc",)),
 ]
 
 
