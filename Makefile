@@ -9,7 +9,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ "$$n
 # The environment names the folder it was made in: a clone that was moved makes itself a new one.
 READY := $(VENV)/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: help setup server demo test check format chaos overnight bench messages test-agents docs pictures pins clean
+.PHONY: help setup server demo test check format chaos overnight bench messages test-agents docs pictures histories pins clean
 
 help:
 	@echo "make setup        make $(VENV) with beatctl in it, editable"
@@ -24,6 +24,7 @@ help:
 	@echo "make docs         write docs/commands.md anew from the commands' help"
 	@echo "make pictures     take the documents' pictures anew (needs tmux and Chromium)"
 	@echo "make messages     write the texts that tests/cli/test_messages.py compares with anew; read their difference"
+	@echo "make histories    record a history of each kind of loop under the next number in tests/loops/histories"
 	@echo "make pins         write the pinned versions anew after a change of dependencies"
 	@echo "make clean        remove what was built here"
 
@@ -90,6 +91,9 @@ docs: $(READY)
 
 pictures: server
 	@$(PY) -m tests.docs.pictures
+
+histories: server
+	@$(PY) -m tests.loops.record_histories $(ARGS)
 
 pins: $(READY)
 	@$(PY) tests/packaging/pins.py
