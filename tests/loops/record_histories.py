@@ -456,7 +456,7 @@ def main() -> None:
         remove_tree(place)
     if failed:
         sys.exit(f"Not recorded: {', '.join(failed)}")
-    print(f"Kept in {folder}")  # noqa: T201
+    print(f"Kept in {folder}")
 
 
 if __name__ == "__main__":
