@@ -35,10 +35,10 @@ class Made:
     """Unix seconds."""
 
 
-def carry_out(run: Run, plan: Plan, say: Callable[[str], None]) -> list[Made]:
-    """Every kill of the plan, in its order. Fails when the loop hangs, or ends before all are made."""
+def carry_out(run: Run, plan: Plan, made: list[Made], say: Callable[[str], None]) -> None:
+    """Every kill of the plan, in its order, noted in `made`. Fails when the loop hangs, pauses, or ends before the last
+    of them."""
     folder = RunFolder(run.beatctl.home, EMBEDDED)
-    made: list[Made] = []
     for kill in plan.kills:
         if kill.hasty:
             time.sleep(3 * kill.delay_s)
@@ -50,7 +50,6 @@ def carry_out(run: Run, plan: Plan, say: Callable[[str], None]) -> list[Made]:
         say(f"kill {len(made)} of {len(plan.kills)}: {kill.edge or kill.what}, in iteration {_iteration(run)}")
     if made:
         _wait_until_it_goes_on(run, made[-1])
-    return made
 
 
 def _wait_for_the_moment(run: Run, kill: Kill, made: list[Made]) -> None:
@@ -67,8 +66,16 @@ def _wait_until_it_goes_on(run: Run, last: Made) -> None:
 
 
 def _wait(run: Run, look: Callable[[], bool], what: str) -> None:
+    """Fails at once where the loop has paused or ended."""
+
+    def seen() -> bool:
+        ended = run.finished()
+        found = look()  # after: its last run may have been what was waited for
+        assert found or not ended, f"Loop {run.loop} ended before {what}"
+        return found
+
     try:
-        wait_until(look, what, PATIENCE_S, every_s=0.05)
+        wait_until(seen, what, PATIENCE_S, every_s=0.05)
     except AssertionError as problem:
         raise AssertionError(f"{problem}\n{run.beatctl.logs()}") from None
 

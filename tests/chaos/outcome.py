@@ -31,6 +31,8 @@ class Outcome:
     """Where the final tree is not the undisturbed run's."""
     scores: list[str] = field(default_factory=list)
     """Where verdicts, scores, exit codes, parents or snapshots are not."""
+    trouble: str = ""
+    """Why it came to no end."""
 
     def failed(self) -> list[str]:
         """What is not as it should be, in words."""
@@ -45,7 +47,7 @@ class Outcome:
             "differences in the scores": self.scores,
             "kills after which it never went on": [made.kill for made in self._never()],
         }
-        return [f"{what}: {values}" for what, values in wrong.items() if values]
+        return [*(f"{what}: {values}" for what, values in wrong.items() if values), *filter(None, [self.trouble])]
 
     def _never(self) -> list[Made]:
         return [made for made, seconds in zip(self.kills, self.taken, strict=True) if seconds is None]
@@ -81,8 +83,10 @@ class Outcome:
         return dict(sorted(found.items()))
 
 
-def read_outcome(run: Run, plan: Plan, kills: Sequence[Made], undisturbed: Run | None = None) -> Outcome:
-    """The loops have ended and nothing runs any more."""
+def read_outcome(
+    run: Run, plan: Plan, kills: Sequence[Made], undisturbed: Run | None = None, trouble: str = ""
+) -> Outcome:
+    """The loops have ended, or came to no end, and of `run` nothing runs any more."""
     rows, log = run.rows(), run.log()
     numbers = [row["iteration"] for row in rows]
     tree: list[str] = []
@@ -103,4 +107,5 @@ def read_outcome(run: Run, plan: Plan, kills: Sequence[Made], undisturbed: Run |
         taken=going_on([made.at for made in kills], log),
         tree=tree,
         scores=scores,
+        trouble=trouble,
     )

@@ -23,6 +23,8 @@ EDGES = (
 """Places in the worker (see activities/processes/faults.py), those that matter most first."""
 _AFTER = 3
 """Iterations after the last kill: it, too, has to be seen going on."""
+_LATE = 5
+"""For so many kills one iteration more: a worker that is to die at an edge may come there an iteration later."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def make_plan(seed: int, kills: int) -> Plan:
         iteration += dice.randint(1, 2)
         hasty = bool(planned) and edge is None and planned[-1].edge is None and dice.random() < 0.1
         planned.append(Kill(iteration, what, dice.uniform(0, 1), edge, hasty))
-    return Plan(planned, iteration + _AFTER)
+    return Plan(planned, iteration + _AFTER + kills // _LATE)
 
 
 def make_overnight_plan(seed: int, iterations: int, each: int) -> Plan:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.chaos.killer import PATIENCE_S, carry_out
+from tests.chaos.killer import PATIENCE_S, Made, carry_out
 from tests.chaos.outcome import Outcome, read_outcome
 from tests.chaos.plan import Plan
 from tests.chaos.run import Run
@@ -36,10 +36,10 @@ def disturbed_beside_undisturbed(
         calm = stack.enter_context(new_run(folder / "calm", program, seed))
         calm.start(plan.iterations, most_s=AGENT_S, edges=False)
         run.start(plan.iterations, most_s=AGENT_S, edges=True)
-        kills = carry_out(run, plan, say)
-        for one in (run, calm):
-            one.wait_until_finished(PATIENCE_S + plan.iterations)
-            one.beatctl("down", cwd=one.repository, expect=0)
+        kills, trouble = _disturb(run, plan, say)
+        if trouble:
+            return read_outcome(run, plan, kills, trouble=trouble)
+        calm.wait_until_finished(PATIENCE_S + plan.iterations)
         return read_outcome(run, plan, kills, calm)
 
 
@@ -50,9 +50,7 @@ def night(folder: Path, program: str, seed: int, plan: Plan, say: Callable[[str]
     """
     with new_run(folder / "night", program, seed) as run:
         run.start(plan.iterations, most_s=0.02, edges=False)
-        kills = carry_out(run, plan, say)
-        run.wait_until_finished(PATIENCE_S + plan.iterations)
-        run.beatctl("down", cwd=run.repository, expect=0)
+        kills, trouble = _disturb(run, plan, say)
         databases = list(run.beatctl.home.glob("temporal.db*"))
         assert databases, "the server's database is not where it was"
         for database in databases:
@@ -60,4 +58,17 @@ def night(folder: Path, program: str, seed: int, plan: Plan, say: Callable[[str]
         shown = [row for row in run.rows() if row["iteration"] > 0]
         told = run.beatctl("report", run.loop, "--tsv", cwd=run.repository, expect=0).stdout.splitlines()
         # A line with the columns' names, and one for the baseline.
-        return read_outcome(run, plan, kills), len(shown), len(told) - 2
+        return read_outcome(run, plan, kills, trouble=trouble), len(shown), len(told) - 2
+
+
+def _disturb(run: Run, plan: Plan, say: Callable[[str], None]) -> tuple[list[Made], str]:
+    """Kill, wait for the loop's end, and shut down; what came in between, if anything did."""
+    kills: list[Made] = []
+    try:
+        carry_out(run, plan, kills, say)
+        run.wait_until_finished(PATIENCE_S + plan.iterations)
+    except AssertionError as problem:
+        run.beatctl("down", "--force", cwd=run.repository, expect=0)
+        return kills, str(problem)
+    run.beatctl("down", cwd=run.repository, expect=0)
+    return kills, ""
