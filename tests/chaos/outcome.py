@@ -68,7 +68,7 @@ class Outcome:
             line("from a kill to going on, worst", f"{max(every):.1f} s")
         for what, taken in self.by_kind().items():
             line(f"  {what}", f"{statistics.median(taken):.1f} s", f"worst {max(taken):.1f} s")
-        if compared:
+        if compared and not self.trouble:
             line("final tree as the undisturbed run's", "no" if self.tree else "yes")
             line("scores and snapshots as that run's", "no" if self.scores else "yes")
         for words in self.failed():
