@@ -323,6 +323,28 @@ class Ledger:
         )
         return list(self._connection().execute(words, (loop, after)).fetchall())
 
+    def counts(self, loop: str, *, after: int = -1) -> dict[str, int]:
+        """How many of the rows with `iteration > after` have each verdict."""
+        words = (
+            "select json_extract(row, '$.verdict'), count(*) from rows where loop = ? and iteration > ? "
+            "group by 1 order by min(iteration)"
+        )
+        return dict(self._connection().execute(words, (loop, after)).fetchall())
+
+    def kept(self, loop: str, *, after: int, newest: int) -> list[Row]:
+        """The newest of the rows with `iteration > after` that were kept or passed, newest first."""
+        words = (
+            "select row from rows where loop = ? and iteration > ? "
+            "and json_extract(row, '$.verdict') in ('keep', 'pass') order by iteration desc limit ?"
+        )
+        found = self._connection().execute(words, (loop, after, newest)).fetchall()
+        return [Row.model_validate_json(text) for (text,) in found]
+
+    def numbers(self, loop: str) -> list[int]:
+        """The iterations that have a row, newest first."""
+        words = "select iteration from rows where loop = ? order by iteration desc"
+        return [number for (number,) in self._connection().execute(words, (loop,)).fetchall()]
+
     def changes(self) -> int:
         """A number that is another once any other connection has written."""
         return int(self._connection().execute("pragma data_version").fetchone()[0])

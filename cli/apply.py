@@ -165,7 +165,7 @@ class _Job:
     ) -> None:
         self.loops = loops
         self.status = status
-        self.rows = {row.iteration: row for row in loops.rows(status.id)}
+        self.rows = loops.rows_by_number(status.id)
         self.squash = squash
         self.template = template
         self.kept = lineage.kept(status, self.rows)

@@ -76,7 +76,7 @@ def _result(loops: Loops, status: Status) -> list[tuple[str, str]]:
     first = status.baseline.snapshot if status.baseline else None
     if first is None:
         raise Usage(f"Loop {status.id} has no baseline yet.")
-    rows = {row.iteration: row for row in loops.rows(status.id)}
+    rows = loops.rows_by_number(status.id)
     spec = json.loads(loops.ledger.spec(status.id) or "{}")
     way = lineage(rows, result_of(status, rows, reverts=spec.get("on_fail") == "revert"))
     steps: list[tuple[str, str]] = []

@@ -16,7 +16,7 @@ from beatctl.cli.output import colour, say, visible, width
 from beatctl.cli.problems import Unavailable
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.ledger import Status
     from beatctl.cli.loops import Loops
 
 _POLL_S = 0.2
@@ -103,23 +103,23 @@ class _Teller:
     def __init__(self, loops: Loops, loop: str, after: int) -> None:
         self._loops = loops
         self._loop = loop
-        self._rows: dict[int, Row] = {row.iteration: row for row in loops.rows(loop) if row.iteration <= after}
+        self._scores = {number: score for number, _, score in loops.ledger.course(loop) if number <= after}
         self._version = -1
         self._state = ""
         self._warned = False
         self._colours = colour(sys.stderr)
 
     def tell(self, status: Status) -> None:
-        if status.version == self._version and self._rows:
+        if status.version == self._version and self._scores:
             return
         self._version = status.version
         if status.warnings and not self._warned:
             self._warned = True
             for warning in status.warnings:
                 say(f"Not protected: {visible(warning)}")
-        for row in self._loops.rows(self._loop, after=max(self._rows, default=-1)):
-            self._rows[row.iteration] = row
-            to_beat = render.parent_score(row, self._rows)
+        for row in self._loops.rows(self._loop, after=max(self._scores, default=-1)):
+            self._scores[row.iteration] = row.score
+            to_beat = render.parent_score(row, self._scores)
             if row.iteration == 0 and row.score is None and status.strategy == "optimize":
                 row = row.model_copy(update={"reason": None})  # the loop's end says it
             say(render.row_line(row, to_beat, colours=self._colours, columns=width(sys.stderr, elsewhere=200)))

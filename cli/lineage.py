@@ -33,8 +33,11 @@ def result_of(status: Status, rows: Mapping[int, Row], *, reverts: bool) -> int:
         return status.best.iteration
     if status.strategy == "optimize" or reverts:
         return 0
-    tries = [row.iteration for row in rows.values() if row.snapshot and not (row.reason or "").endswith(_UNJUDGED)]
-    return max(tries, default=0)
+    return next((number for number in sorted(rows, reverse=True) if _is_a_try(rows[number])), 0)
+
+
+def _is_a_try(row: Row) -> bool:
+    return bool(row.snapshot) and not (row.reason or "").endswith(_UNJUDGED)
 
 
 def kept(status: Status, rows: Mapping[int, Row]) -> list[list[Row]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -94,10 +94,36 @@ class Loops:
     def rows(self, loop: str, after: int = -1) -> list[Row]:
         return self.ledger.rows(loop, after=after)
 
+    def rows_by_number(self, loop: str) -> RowsByNumber:
+        return RowsByNumber(self.ledger, loop)
+
     def is_live(self, loop: str) -> bool:
         """Whether the loop still owns its folder."""
         status = self.ledger.status(loop)
         return status is not None and status.state != "finished"
+
+
+class RowsByNumber(Mapping[int, "Row"]):
+    """A loop's rows by iteration, newest first, each read when it is asked for: a loop may have thousands."""
+
+    def __init__(self, ledger: Ledger, loop: str) -> None:
+        self._ledger = ledger
+        self._loop = loop
+        self._read: dict[int, Row | None] = {}
+
+    def __getitem__(self, number: int) -> Row:
+        if number not in self._read:
+            self._read[number] = self._ledger.row(self._loop, number)
+        row = self._read[number]
+        if row is None:
+            raise KeyError(number)
+        return row
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ledger.numbers(self._loop))
+
+    def __len__(self) -> int:
+        return len(self._ledger.numbers(self._loop))
 
 
 def as_of_now(status: Status) -> Status:

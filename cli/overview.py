@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -100,9 +99,10 @@ def _line(loops: Loops, loop: Status, now: datetime) -> str:
 def block(loops: Loops, loop: Status, seen: Seen | None, now: datetime) -> list[str]:
     """What happened in a loop since it was last seen, how it stands, and what to type."""
     colours, columns = colour(sys.stdout), width()
-    rows = loops.rows(loop.id, after=seen.iteration if seen else -1)
+    after = seen.iteration if seen else -1
+    counts = loops.ledger.counts(loop.id, after=after)
     fields = [
-        ("new" if seen else "so far", _happened(rows, seen)),
+        ("new" if seen else "so far", _happened(counts, seen)),
         ("best" if loop.strategy == "optimize" else "result", _best(loops, loop, seen)),
         ("now", visible(doing(loops, loop)) if loop.state in ("running", "waiting") else ""),
         ("why", visible(loop.detail)),
@@ -114,7 +114,8 @@ def block(loops: Loops, loop: Status, seen: Seen | None, now: datetime) -> list[
         if text:
             lines += render.field(name, text, colours=colours, columns=columns)
         if name == "best":
-            lines += [f"  {'':<10}{line}" for line in _kept(rows, loop, columns - 12)]
+            kept = loops.ledger.kept(loop.id, after=after, newest=_KEPT)
+            lines += [f"  {'':<10}{line}" for line in _kept(kept, loop, columns - 12)]
     return lines
 
 
@@ -127,12 +128,13 @@ def _head(loop: Status, now: datetime, colours: bool, columns: int) -> str:
     return f"{words} {when}  {cut(visible(loop.goal), max(20, room))}"
 
 
-def _happened(rows: Sequence[Row], seen: Seen | None) -> str:
-    counts = Counter(str(row.verdict) for row in rows if row.verdict != "baseline")
-    total = sum(counts.values())
+def _happened(counts: Mapping[str, int], seen: Seen | None) -> str:
+    """`counts` by verdict, in the order in which they first came."""
+    iterations = {verdict: count for verdict, count in counts.items() if verdict != "baseline"}
+    total = sum(iterations.values())
     if not total:
-        return "" if seen is None or not rows else "the baseline"
-    return f"{total:,} iteration{'' if total == 1 else 's'}: {render.counts_words(counts)}"
+        return "" if seen is None or not counts else "the baseline"
+    return f"{total:,} iteration{'' if total == 1 else 's'}: {render.counts_words(iterations)}"
 
 
 def _best(loops: Loops, loop: Status, seen: Seen | None) -> str:
@@ -144,11 +146,10 @@ def _best(loops: Loops, loop: Status, seen: Seen | None) -> str:
     return f"{words}; it was {render.score(before.score)} #{seen.best}" if before is not None else words
 
 
-def _kept(rows: Sequence[Row], loop: Status, room: int) -> list[str]:
+def _kept(kept: Sequence[Row], loop: Status, room: int) -> list[str]:
     """The newest experiments that were kept, a line each."""
-    kept = [row for row in rows if row.verdict in ("keep", "pass")]
     lines = []
-    for row in reversed(kept[-_KEPT:]):
+    for row in kept:
         said = render.row_words(row)
         number = f"{render.score(row.score)}  " if loop.strategy == "optimize" else ""
         lines.append(cut(f"#{row.iteration}  {number}{said}", room) if said else "")

@@ -62,10 +62,9 @@ def change(value: float | None, against: float | None) -> str:
     return f"{percent:+.1f}%" if abs(percent) >= 0.05 else f"{percent:+.2g}%"
 
 
-def parent_score(row: Row, rows: dict[int, Row]) -> float | None:
+def parent_score(row: Row, scores: Mapping[int, float | None]) -> float | None:
     """The score this experiment had to beat."""
-    parent = rows.get(row.parent) if row.parent is not None else None
-    return parent.score if parent is not None else None
+    return scores.get(row.parent) if row.parent is not None else None
 
 
 def row_line(row: Row, to_beat: float | None, *, colours: bool = False, columns: int = 100) -> str:

@@ -124,9 +124,9 @@ def _print_rows(status: Status, rows: list[Row]) -> None:
     if not rows:
         out(f"Loop {status.id} has no rows yet: the baseline is being evaluated.")
         return
-    known = {row.iteration: row for row in rows}
+    scores = {row.iteration: row.score for row in rows}
     best = status.best.iteration if status.best else None
     for row in rows:
         mark = "*" if row.iteration == best else " "
-        line = render.row_line(row, render.parent_score(row, known), colours=colours, columns=columns - 2)
+        line = render.row_line(row, render.parent_score(row, scores), colours=colours, columns=columns - 2)
         out(f"{mark} {line}")

@@ -36,6 +36,8 @@ _FOUND_BY = [
     *(SearchAttributeKey.for_keyword(name) for name in ("BeatctlAgent", "BeatctlFolder", "BeatctlStrategy")),
 ]
 _ON_RECORD = timedelta(milliseconds=1)
+_HAND_OVER_BYTES = 1 << 20
+"""Of history, half of what a run is to stay below: one more iteration, a pipeline's with many metrics, fits."""
 
 
 class Stopped(Exception):
@@ -276,10 +278,16 @@ class LoopWorkflow:
             if over and workflow.patched("changed-limits-end-a-cooldown"):
                 return
 
+    def _is_long(self) -> bool:
+        info = workflow.info()
+        if info.get_current_history_length() >= self.spec.continue_as_new_events or info.is_continue_as_new_suggested():
+            return True
+        # Thousands of metrics, long last words: an iteration may be large.
+        return info.get_current_history_size() >= _HAND_OVER_BYTES and workflow.patched("hand-over-by-size")
+
     async def _hand_over(self) -> None:
         """Go on as a new run of the chain once this run's history is long enough."""
-        length = workflow.info().get_current_history_length()
-        if length < self.spec.continue_as_new_events and not workflow.info().is_continue_as_new_suggested():
+        if not self._is_long():
             return
         await workflow.wait_condition(
             lambda: workflow.all_handlers_finished() and self._published >= self.state.version
