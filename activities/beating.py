@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from temporalio import activity
@@ -14,21 +15,30 @@ HEARTBEAT_S = 1.0
 T = TypeVar("T")
 
 
+@dataclass
+class Beat:
+    """What the heartbeats say."""
+
+    words: str = ""
+    """Why nothing runs yet, for whoever looks at the activity in the Web UI."""
+
+
 @contextlib.asynccontextmanager
-async def beating() -> AsyncIterator[None]:
+async def beating() -> AsyncIterator[Beat]:
     """Heartbeats for as long as the block runs, none for what is over within a second.
 
-    They carry no details: all that recovery needs is on disk, and the server keeps but few of them.
+    They carry nothing that recovery needs, which is on disk: the server keeps but few of them.
     """
+    said = Beat()
 
     async def beat() -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            activity.heartbeat()
+            activity.heartbeat(*([said.words] if said.words else []))
 
     task = asyncio.create_task(beat())
     try:
-        yield
+        yield said
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

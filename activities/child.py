@@ -29,6 +29,7 @@ from beatctl.activities.processes import (
     new_try,
     wait,
 )
+from beatctl.activities.turns import Turn
 
 T = TypeVar("T")
 
@@ -61,15 +62,17 @@ async def run_child(
     spawner: Spawner,
     prepare: Callable[[Path], CommandSpec],
     put_back: Callable[[int], Awaitable[None]],
+    turn: Turn | None = None,
 ) -> Finished:
     """Bring the run named `run` (see run_files.py) to its end, whatever an earlier attempt has done of it.
 
-    `prepare(run)` makes the command of a fresh run, in a thread and only when nothing of it has started. `put_back(k)`
-    undoes what try k, which was lost, left in the workspace. When the loop is cancelled the result (`ended_by` is
-    `cancel`) comes once the whole process tree is gone, CancelledError where nothing had started; a worker that stops
-    leaves the child running and raises a retryable error.
+    `prepare(run)` makes the command of a fresh run, in a thread and only when nothing of it has started, once its
+    `turn` has come. `put_back(k)` undoes what try k, which was lost, left in the workspace. When the loop is cancelled
+    the result (`ended_by` is `cancel`) comes once the whole process tree is gone, CancelledError where nothing had
+    started; a worker that stops leaves the child running and raises a retryable error. Raises NotStarted where its turn
+    did not come.
     """
-    async with beating():
+    async with beating() as beat:
         adopted = False
         while True:
             current, state = await asyncio.to_thread(_latest, run)
@@ -80,6 +83,8 @@ async def run_child(
             if state == "fresh":
                 if current is not None:
                     await end(current)  # a shim that is on its way to it after all spawns nothing
+                if turn is not None:
+                    await turn.take(beat)
                 current = await asyncio.to_thread(lambda: new_try(run, prepare(run)))
                 try:
                     await _or_end(spawner.start(current), current)
@@ -88,6 +93,8 @@ async def run_child(
                 adopted = False
             elif state in ("running", "done"):
                 adopted = True
+                if turn is not None:
+                    await turn.take_over()
             assert current is not None
             try:
                 result = await _or_end(wait(current), current)

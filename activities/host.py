@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from beatctl.activities import (
     run_setup,
     snapshot_workspace,
 )
-from beatctl.activities.beating import in_thread_to_its_end
+from beatctl.activities.beating import beating, in_thread_to_its_end
 from beatctl.activities.conclude import CloseInput, ConcludeInput
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Status
@@ -28,15 +29,17 @@ from beatctl.activities.reopen_workspace import Reopened, ReopenInput
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
 from beatctl.activities.snapshot_workspace import EditsInput, Opened, OpenInput, RestoreInput, Snapshot, SnapshotInput
+from beatctl.activities.turns import NotStarted, Turns
 
 
 class Activities:
     """Every activity of this host. Those that touch the workspace are never interrupted half-way."""
 
-    def __init__(self, home: Home, spawner: Spawner) -> None:
+    def __init__(self, home: Home, spawner: Spawner, turns: Turns) -> None:
         self._home = home
         self._ledger = Ledger(home.ledger)
         self._spawner = spawner
+        self._turns = turns
 
     def all(self) -> list[Callable[..., Any]]:
         return [
@@ -58,12 +61,13 @@ class Activities:
     @activity.defn
     async def run_agent(self, given: RunAgentInput) -> AgentResult:
         with snapshot_workspace.told_as_problem():
-            return await run_agent.run_agent(self._home, self._ledger, self._spawner, given)
+            self._turns.evaluated(given.loop)
+            return await run_agent.run_agent(self._home, self._ledger, self._spawner, self._turns, given)
 
     @activity.defn
     async def run_evaluator(self, given: RunEvaluatorInput) -> EvaluatorResult:
         with snapshot_workspace.told_as_problem():
-            return await run_evaluator.run_evaluator(self._home, self._spawner, given)
+            return await run_evaluator.run_evaluator(self._home, self._spawner, self._turns, given)
 
     @activity.defn
     async def run_setup(self, given: RunEvaluatorInput) -> EvaluatorResult:
@@ -72,7 +76,16 @@ class Activities:
 
     @activity.defn
     async def open_workspace(self, given: OpenInput) -> Opened:
-        return await in_thread_to_its_end(lambda: snapshot_workspace.open_workspace(self._home, given))
+        # The baseline is taken when it is its turn to be measured: the user's edits up to then belong to it.
+        loop = self._home.loop(given.loop)
+        with self._turns.for_evaluator(loop, "baseline", 0, loop.iteration(0) / "evaluator") as turn:
+            try:
+                async with beating() as beat:
+                    await turn.take(beat)
+            except NotStarted:
+                raise asyncio.CancelledError from None
+            opened = await in_thread_to_its_end(lambda: snapshot_workspace.open_workspace(self._home, given))
+        return opened.model_copy(update={"waited_s": turn.waited_s})
 
     @activity.defn
     async def reopen_workspace(self, given: ReopenInput) -> Reopened:
@@ -100,12 +113,15 @@ class Activities:
 
     @activity.defn(no_thread_cancel_exception=True)
     def conclude_iteration(self, given: ConcludeInput) -> str | None:
+        self._turns.evaluated(given.status.id)
         return conclude.conclude_iteration(self._home, self._ledger, given)
 
     @activity.defn(no_thread_cancel_exception=True)
     def publish_status(self, status: Status) -> None:
         conclude.publish_status(self._ledger, status)
+        self._turns.heard(status)
 
     @activity.defn(no_thread_cancel_exception=True)
     def close_workspace(self, given: CloseInput) -> Status:
+        self._turns.heard(given.status)
         return conclude.close_workspace(self._home, self._ledger, given)

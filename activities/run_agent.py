@@ -21,6 +21,7 @@ from beatctl.activities.processes import CommandSpec, Spawner
 from beatctl.activities.prompt import MOST_EXPERIMENTS, Standing, Task, compose, last_evaluator_output
 from beatctl.activities.run_files import beside
 from beatctl.activities.text import clean
+from beatctl.activities.turns import NotStarted, Turns, Word
 from beatctl.activities.workspace import Workspace, WorkspaceProblem
 
 _JUST_NOW_S = 0.1
@@ -38,13 +39,19 @@ class RunAgentInput(BaseModel):
     directory: str
     worktree: str
     standing: Standing
+    as_of: int | None = None
+    """The version of the loop's status that the decision rests on: while the run waits for its turn, a newer one makes
+    it `unstarted`. None: whatever comes, it is wanted."""
+    not_after: float | None = None
+    """Unix seconds: what has not started by then is `unstarted`."""
 
 
 class AgentResult(BaseModel):
     """How an agent run ended. A failed agent is data, not an exception."""
 
-    status: Literal["done", "failed", "timeout", "edited", "missing", "authentication"]
-    """`edited`: not started, since the user's files had changed; `missing`: its program is not there any more."""
+    status: Literal["done", "failed", "timeout", "edited", "missing", "authentication", "unstarted"]
+    """`edited`: not started, since the user's files had changed; `missing`: its program is not there any more;
+    `unstarted`: its turn did not come before there was something else to do."""
     error: str | None = None
     summary: str = ""
     edits: list[str] = []
@@ -57,6 +64,8 @@ class AgentResult(BaseModel):
     duration_s: float = 0.0
     adopted: bool = False
     lost: int = 0
+    waited_s: float = 0.0
+    """For its turn, before it started."""
 
 
 class _Edited(Exception):
@@ -64,11 +73,14 @@ class _Edited(Exception):
         self.paths = paths
 
 
-async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgentInput) -> AgentResult:
+async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, given: RunAgentInput) -> AgentResult:
     """Run the agent to its end: start it, or adopt or read what an earlier attempt started."""
     loop = home.loop(given.loop)
     run = loop.iteration(given.standing.iteration) / given.run
     last_message = last_message_file(run)
+    step = given.standing.step
+    what = f"{given.agent.name} step {step}" if step > 1 else given.agent.name
+    word = Word(ledger, given.as_of, given.not_after)
 
     def prepare(run: Path) -> CommandSpec:
         edits = Workspace.load(loop).edits(restored_s=_JUST_NOW_S)
@@ -82,8 +94,7 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
         prompt_file(run).write_text(clean(prompt), encoding="utf-8")
         last_message.unlink(missing_ok=True)  # a lost try's is not this one's
         prompted = command_of(given, prompt, run)
-        step = f" step {given.standing.step}" if given.standing.step > 1 else ""
-        tell(loop.now, f"{given.agent.name}{step}", given.standing.iteration, run)
+        tell(loop.now, what, given.standing.iteration, run, waited_s=turn.waited_s)
         return CommandSpec(
             argv=prompted.argv,
             cwd=given.directory,
@@ -92,21 +103,25 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, given: RunAgen
                 **prompted.environment,
                 "BEATCTL_LOOP": given.loop,
                 "BEATCTL_ITERATION": str(given.standing.iteration),
-                "BEATCTL_STEP": str(given.standing.step),
+                "BEATCTL_STEP": str(step),
             },
             stdin=prompted.stdin,
             timeout_s=given.timeout_s,
         )
 
     async def put_back(lost: int) -> None:
-        step = f"-step{given.standing.step}" if given.standing.step > 1 else ""
-        await asyncio.to_thread(restore_known, loop, f"{given.standing.iteration}{step}-lost{lost}")
+        of = f"-step{step}" if step > 1 else ""
+        await asyncio.to_thread(restore_known, loop, f"{given.standing.iteration}{of}-lost{lost}")
 
-    try:
-        finished = await run_child(run, spawner, prepare, put_back)
-    except _Edited as edited:
-        return AgentResult(status="edited", edits=edited.paths[:20])
-    return await asyncio.to_thread(_read, given, finished, last_message)
+    with turns.for_agent(loop, what, given.standing.iteration, run, word) as turn:
+        try:
+            finished = await run_child(run, spawner, prepare, put_back, turn)
+        except _Edited as edited:
+            return AgentResult(status="edited", edits=edited.paths[:20])
+        except NotStarted:
+            return AgentResult(status="unstarted")
+    result = await asyncio.to_thread(_read, given, finished, last_message)
+    return result.model_copy(update={"waited_s": turn.waited_s})
 
 
 def prompt_file(run: Path) -> Path:

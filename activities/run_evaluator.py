@@ -16,6 +16,8 @@ from beatctl.activities.prompt import tail
 from beatctl.activities.run_agent import restore_known
 from beatctl.activities.run_files import beside
 from beatctl.activities.score import Score, last_line, read_score, shown
+from beatctl.activities.turns import NotStarted, Turns
+from beatctl.activities.workspace import Workspace
 
 _SCORE_FILE = "score"
 _READ = 64 * 1024
@@ -33,6 +35,8 @@ class RunEvaluatorInput(BaseModel):
     directory: str
     scored: bool
     """Whether what it prints is read as a score."""
+    untouched: bool = False
+    """No child has run since the work tree was taken or put back: what differs after a wait is the user's doing."""
 
 
 class EvaluatorResult(BaseModel):
@@ -52,6 +56,11 @@ class EvaluatorResult(BaseModel):
     duration_s: float = 0.0
     adopted: bool = False
     lost: int = 0
+    started: bool = True
+    """False: the loop was cancelled while it waited for its turn, or `edits` were found after that."""
+    edits: list[str] = []
+    waited_s: float = 0.0
+    """For its turn, before it started."""
 
     def words(self) -> str:
         """What happened, for a ledger line."""
@@ -78,28 +87,47 @@ class EvaluatorResult(BaseModel):
         return f"{subject} {'ended with ' if words.startswith('exit code') else ''}{words}."
 
 
-async def run_evaluator(home: Home, spawner: Spawner, given: RunEvaluatorInput) -> EvaluatorResult:
+class _Edited(Exception):
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+
+
+async def run_evaluator(home: Home, spawner: Spawner, turns: Turns, given: RunEvaluatorInput) -> EvaluatorResult:
     """Run the command to its end: start it, or adopt or read what an earlier attempt started."""
     loop = home.loop(given.loop)
 
     async def put_back(lost: int) -> None:
         await asyncio.to_thread(restore_known, loop, f"{given.iteration}-{given.run}-lost{lost}")
 
+    def prepared(run: Path) -> CommandSpec:
+        if given.untouched and turn.waited_s:
+            edits = Workspace.load(loop).edits()
+            if edits:
+                raise _Edited(edits)
+        return prepare(home, given, run, waited_s=turn.waited_s)
+
     run = run_path(home, given)
-    finished = await run_child(run, spawner, lambda run: prepare(home, given, run), put_back)
-    return await asyncio.to_thread(read_result, given, finished, run)
+    with turns.for_evaluator(loop, given.run, given.iteration, run) as turn:
+        try:
+            finished = await run_child(run, spawner, prepared, put_back, turn)
+        except _Edited as edited:
+            return EvaluatorResult(ended_by="cancel", started=False, edits=edited.paths[:20])
+        except NotStarted:
+            return EvaluatorResult(ended_by="cancel", started=False)
+    result = await asyncio.to_thread(read_result, given, finished, run)
+    return result.model_copy(update={"waited_s": turn.waited_s})
 
 
 def run_path(home: Home, given: RunEvaluatorInput) -> Path:
     return home.loop(given.loop).iteration(given.iteration) / given.run
 
 
-def prepare(home: Home, given: RunEvaluatorInput, run: Path) -> CommandSpec:
+def prepare(home: Home, given: RunEvaluatorInput, run: Path, *, waited_s: float = 0.0) -> CommandSpec:
     """What to run."""
     loop, score_file = home.loop(given.loop), beside(run, _SCORE_FILE)
     run.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     score_file.unlink(missing_ok=True)
-    tell(loop.now, given.run, given.iteration, run)
+    tell(loop.now, given.run, given.iteration, run, waited_s=waited_s)
     return CommandSpec(
         argv=["/bin/sh", "-c", given.command],
         cwd=given.directory,

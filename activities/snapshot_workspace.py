@@ -41,6 +41,8 @@ class Opened(BaseModel):
     """The commit that holds the untouched workspace."""
     warnings: list[str] = []
     """What could not be protected, in sentences."""
+    waited_s: float = 0.0
+    """Until it was the loop's turn to have its baseline measured."""
 
 
 class SnapshotInput(BaseModel):

@@ -43,7 +43,7 @@ def go_on_from_pause(loops: Loops, status: Status, as_json: bool) -> int:
         status,
         "resume",
         as_json,
-        done=lambda status: status.state == "running" and status.asked != "pause",
+        done=lambda status: status.state in ("running", "waiting") and status.asked != "pause",
         asked="{id} goes on.",
         at_once="{id} goes on.",
     )

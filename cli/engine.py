@@ -8,48 +8,73 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beatctl.cli import service
+from beatctl.cli import concurrency, service
 from beatctl.cli.arguments import Json, Loop
+from beatctl.cli.concurrency import MaxConcurrentAgents, MaxConcurrentEvaluators
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, out_json, say
 from beatctl.cli.problems import Unavailable, Usage
+from beatctl.worker.concurrency import Concurrency, of_worker
 
 if TYPE_CHECKING:
     from beatctl.worker.local import Running
 
 
 def up(
-    detach: Annotated[bool, typer.Option("-d", "--detach", help="In the background.")] = False, as_json: Json = False
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="In the background.")] = False,
+    max_concurrent_agents: MaxConcurrentAgents = None,
+    max_concurrent_evaluators: MaxConcurrentEvaluators = None,
+    as_json: Json = False,
 ) -> int:
     """Run the Temporal server and a worker.
 
     Here until Ctrl-C, or with -d in the background. `start` does this by itself.
     """
     from beatctl.worker import local
+    from beatctl.worker.concurrency import variables
 
     loops = Loops()
     loops.check_home()
+    wanted = concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)
+    environ = {**loops.environ, **variables(wanted)}
     if detach or as_json:
-        running = service.ensure(loops, loops.environ)
+        running = service.ensure(loops, environ)
+        held = _concurrency(loops, running)
+        if held != wanted and (max_concurrent_agents, max_concurrent_evaluators) != (None, None):
+            flags = f"--max-concurrent-agents {wanted.agents} --max-concurrent-evaluators {wanted.evaluators}"
+            raise Usage(
+                f"The worker runs already, with {concurrency.words(held)}. To change that: "
+                f"beatctl down, then beatctl up -d {flags} (agents that run go on)"
+            )
         if as_json:
-            out_json(_as_json(running))
+            out_json(_as_json(running, held))
         else:
             ui_url = f", Web UI {running.ui_url}" if running.ui_url else ""
             out(f"Running: Temporal server {running.connection.address}{ui_url}, worker {running.worker_pid}.")
+            if held != Concurrency():
+                out(f"It runs {concurrency.words(held)}.")
         return 0
     try:
-        local.become_supervisor(loops.home, loops.environ, say)
+        local.become_supervisor(loops.home, environ, say)
     except service.known_problems() as problem:
         raise Unavailable(str(problem)) from None
 
 
-def _as_json(running: Running) -> dict[str, object]:
+def _concurrency(loops: Loops, running: Running) -> Concurrency:
+    from beatctl.worker.run_folder import RunFolder
+
+    return of_worker(RunFolder(loops.home.root, running.connection.label)) or Concurrency()
+
+
+def _as_json(running: Running, held: Concurrency) -> dict[str, object]:
     return {
         "pid": running.pid,
         "version": running.version,
         "address": running.connection.address,
         "namespace": running.connection.namespace,
         "worker_pid": running.worker_pid,
+        "max_concurrent_agents": held.agents,
+        "max_concurrent_evaluators": held.evaluators,
         "ui_url": running.ui_url,
         "logs": {name: str(path) for name, path in running.logs.items()},
     }
@@ -92,16 +117,20 @@ def _agent_json(agent: object) -> dict[str, object]:
     return {key: str(value) if key == "folder" else value for key, value in vars(agent).items()}
 
 
-def worker() -> int:
+def worker(
+    max_concurrent_agents: MaxConcurrentAgents = None, max_concurrent_evaluators: MaxConcurrentEvaluators = None
+) -> int:
     """Run a worker alone.
 
     Here until Ctrl-C, for the server that TEMPORAL_ADDRESS names, else for beatctl's own.
     """
     from beatctl.worker import local
+    from beatctl.worker.concurrency import variables
     from beatctl.worker.connection import chosen
 
     loops = Loops()
     loops.check_home()
+    wanted = concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)
     connection = chosen(loops.environ)
     if connection is None:
         running = local.running(loops.home, loops.environ)
@@ -113,7 +142,7 @@ def worker() -> int:
     line = local.worker_line(loops.home, connection)
     say(f"Worker for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go on.")
     sys.stderr.flush()
-    os.execv(line[0], line)
+    os.execve(line[0], line, {**loops.environ, **variables(wanted)})
 
 
 def ui(

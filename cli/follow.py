@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 from beatctl.cli import problems, render, service
+from beatctl.cli.loops import TURN
 from beatctl.cli.output import colour, say, visible, width
 from beatctl.cli.problems import Unavailable
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.2
 _LOOK_S = 2.0
+_LONG_WAIT_S = 10.0
 _LEAVING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -106,10 +109,13 @@ class _Teller:
         self._scores = {number: score for number, _, score in loops.ledger.course(loop) if number <= after}
         self._version = -1
         self._state = ""
+        self._waits = ""
+        self._waits_since = 0.0
         self._warned = False
         self._colours = colour(sys.stderr)
 
     def tell(self, status: Status) -> None:
+        self._tell_wait(status)
         if status.version == self._version and self._scores:
             return
         self._version = status.version
@@ -125,7 +131,18 @@ class _Teller:
             say(render.row_line(row, to_beat, colours=self._colours, columns=width(sys.stderr, elsewhere=200)))
         self._tell_state(status)
 
+    def _tell_wait(self, status: Status) -> None:
+        """A wait for its turn, once, and only one that lasts: most are over in a moment."""
+        waits = status.now.partition(":")[0] if status.reason == TURN else ""
+        if waits != self._waits:
+            self._waits, self._waits_since = waits, time.monotonic()
+        elif waits and time.monotonic() - self._waits_since > _LONG_WAIT_S:
+            self._waits_since = math.inf
+            say(f"{status.id}  {visible(status.now)}")
+
     def _tell_state(self, status: Status) -> None:
+        if status.reason == TURN:  # for whom it only matters what is asked for
+            status = status.model_copy(update={"state": "running", "reason": None})
         state = f"{status.state} {status.reason} {status.asked}" if status.state != "finished" else "finished"
         before, self._state = self._state, state
         if state == before:

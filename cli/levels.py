@@ -12,6 +12,7 @@ from beatctl.cli.cells import cut
 from beatctl.cli.output import from_home, visible
 from beatctl.cli.problems import Usage
 from beatctl.cli.settings import (
+    HOST_KEYS,
     KEYS,
     Level,
     Setting,
@@ -119,7 +120,7 @@ def examine(root: Path | None, file: str | None, environ: Mapping[str, str]) -> 
         "config": [{"path": str(place.path), "level": place.level, "exists": place.is_there()} for place in places],
         "settings": [
             {"name": name, "value": held[name].value, "level": held[name].level, "source": held[name].source}
-            for name in KEYS
+            for name in (*KEYS, *HOST_KEYS)
             if name in held
         ],
     }
@@ -130,6 +131,8 @@ def told(settings: Mapping[str, Setting], environ: Mapping[str, str]) -> list[st
     """What was not typed as a flag, and where it stands: a line, and one for each variable that seems misspelt."""
     by_place: dict[str, list[str]] = {}
     for name, setting in settings.items():
+        if name in HOST_KEYS:
+            continue  # the worker's, which may have been started with another
         word = name.replace("_", "-")
         if setting.level == "loop file":
             by_place.setdefault(_file_of(setting), []).append(word)

@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from beatctl.cli import units
 from beatctl.cli.problems import Usage
-from beatctl.cli.settings import KEYS, Key, Setting, Value, nearest, typed_of
+from beatctl.cli.settings import HOST_KEYS, KEYS, Key, Setting, Value, nearest, typed_of
 from beatctl.cli.start_options import check_values
 
 _LARGEST = 1024 * 1024
@@ -49,6 +50,11 @@ def read(path: Path, shown: str, level: str) -> dict[str, Setting]:
             )
         if key.field == "directory":
             told = str(path.parent / Path(str(told)).expanduser())
+        if key.name in HOST_KEYS:
+            try:
+                units.whole(str(told), f"{where}: {name}")
+            except units.BadValue as wrong:
+                raise _wrong(str(wrong)) from None
         found[key.name] = Setting(told, where, f"{where}: {name}", level)
     check_values(typed_of(found))
     return found
@@ -122,8 +128,14 @@ def _parsed(text: str, shown: str) -> dict[str, Any]:
 
 def _key(name: str, value: object, where: str, level: str) -> Key:
     plain = name.replace("-", "_")
-    key = KEYS.get(_ALIASES.get(plain, plain))
-    allowed = [key for key in KEYS.values() if level == "loop file" or key.everywhere]
+    host = HOST_KEYS if level == "user" else {}
+    key = {**KEYS, **host}.get(_ALIASES.get(plain, plain))
+    allowed = [*(key for key in KEYS.values() if level == "loop file" or key.everywhere), *host.values()]
+    if plain in HOST_KEYS and not host:
+        raise _wrong(
+            f"{where}: {name}: is said of this machine, not of a loop, so it stands in your own config.toml "
+            f"or in {HOST_KEYS[plain].variable}, or goes with beatctl up."
+        )
     if key is None:
         meant = nearest(plain.lower(), (key.name for key in allowed))
         instead = f" Did you mean {meant}?" if meant else f" There are: {', '.join(key.name for key in allowed)}."

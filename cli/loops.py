@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING
 from beatctl.cli.problems import Unavailable, Usage
 
 if TYPE_CHECKING:
+    from beatctl.activities.doing import Doing
     from beatctl.activities.home import Home, LoopFolder
     from beatctl.activities.ledger import Ledger, Row, Status
 
 # Without what is easily taken for something else: no l, i, o, u, 0, 1.
 _LETTERS = "abcdefghjkmnpqrstvwxyz"
 _CHARACTERS = _LETTERS + "23456789"
+
+TURN = "turn"
+"""The reason of a wait for other loops' agents or evaluators."""
 
 
 class Loops:
@@ -69,14 +73,22 @@ class Loops:
         """Every loop, newest first, times as of now."""
         if not self._is_there():
             return []
-        return [as_of_now(status) for status in self.ledger.statuses()]
+        return [self._at_this_moment(status) for status in self.ledger.statuses()]
 
     def status(self, loop: str) -> Status:
         """One loop as it is now. Raises Usage when it is gone."""
         status = self.ledger.status(loop) if self._is_there() else None
         if status is None:
             raise Usage(f"No loop {loop}. `beatctl list` shows them.")
-        return as_of_now(status)
+        return self._at_this_moment(status)
+
+    def _at_this_moment(self, status: Status) -> Status:
+        """Time goes on, and a run that waits for its turn is known here alone: its loop's workflow has let it go."""
+        if status.state != "running":
+            return as_of_now(status)
+        from beatctl.activities.doing import told
+
+        return in_line(as_of_now(status), told(self.folder(status.id).now))
 
     def find(self, word: str | None, directory: Path | None = None) -> Status:
         """The loop a command means. Raises Usage."""
@@ -132,6 +144,14 @@ def as_of_now(status: Status) -> Status:
         return status
     started = datetime.fromisoformat(status.started_at).timestamp()
     return status.model_copy(update={"elapsed_s": round(max(0.0, time.time() - started - status.idle_s), 3)})
+
+
+def in_line(status: Status, note: Doing | None) -> Status:
+    """The status of a loop that runs, as `waiting` where its note says that it waits for its turn."""
+    if note is None or not note.waiting:
+        return status
+    what = note.what if note.iteration == 0 else f"#{note.iteration} {note.what}"
+    return status.model_copy(update={"state": "waiting", "reason": TURN, "now": f"{what}: {note.waiting}"})
 
 
 def find(loops: Sequence[Status], word: str | None, directory: Path) -> Status:

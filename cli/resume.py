@@ -51,14 +51,15 @@ def resume(
         from beatctl.cli.going_on import go_on
 
         return go_on(loops, status, typed, detach=detach, foreground=foreground, as_json=as_json)
-    if status.state == "running" and status.asked != "pause":
+    if status.state in ("running", "waiting") and status.asked != "pause":
         if typed.given():
-            raise Usage(f"Loop {status.id} is running. What changes its limits: beatctl set {status.id} …")
+            raise Usage(f"Loop {status.id} is {status.state}. What changes its limits: beatctl set {status.id} …")
         ending = ", and stops after this iteration" if status.asked == "stop" else ""
         if as_json:
             print_status_json(status)
         else:
-            out(f"{status.id} is running{ending}: nothing to resume.")
+            waits = " for its turn" if status.state == "waiting" else ""
+            out(f"{status.id} is {status.state}{waits}{ending}: nothing to resume.")
         return 0
     if typed.given():
         changed = change_limits(loops, status, typed, "resume")

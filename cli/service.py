@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from beatctl.cli.output import say
-from beatctl.cli.problems import Problem, Unavailable
+from beatctl.cli.problems import Problem, Unavailable, Usage
 
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowHandle
@@ -55,8 +55,10 @@ def is_down(loops: Loops, status: Status) -> bool:
 
 def ensure(loops: Loops, environ: Mapping[str, str]) -> Running:
     """Have server and worker there. Raises Unavailable with what to do."""
+    from beatctl.cli import concurrency
     from beatctl.worker import local
 
+    environ = concurrency.with_variables(loops.home, environ)
     try:
         return local.ensure_running(loops.home, environ, say)
     except known_problems() as problem:
@@ -75,12 +77,15 @@ def bring_back_if_gone(loops: Loops, status: Status) -> None:
     all the same."""
     if status.state == "finished" or is_running(loops, status):
         return
+    from beatctl.cli import concurrency
     from beatctl.worker import local
 
-    environ = environ_of(status, loops.environ)
     try:
+        environ = concurrency.with_variables(loops.home, environ_of(status, loops.environ))
         if local.bring_back(loops.home, environ, say) is not None:
             say("Server and worker were gone; they are back, and what ran meanwhile is taken over.")
+    except Usage as mistake:
+        say(mistake.text)
     except known_problems() as problem:
         say(str(problem))
 

@@ -76,6 +76,9 @@ def _keys() -> dict[str, Key]:
 KEYS = _keys()
 """Every setting by its name in files. They are the fields of Typed and TypedLimits: nothing is listed twice."""
 
+HOST_KEYS = {name: Key(name, name, "number", False) for name in ("max_concurrent_agents", "max_concurrent_evaluators")}
+"""What is said of this host, not of loops: in the environment and the user's config.toml."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -107,7 +110,7 @@ def level_of_flags(typed: Typed) -> dict[str, Setting]:
 def level_of_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
     """What variables such as BEATCTL_MAX_ITERATIONS say; an empty one says nothing. Raises Usage."""
     found = {}
-    for key in KEYS.values():
+    for key in (*KEYS.values(), *HOST_KEYS.values()):
         text = environ.get(key.variable, "")
         if not key.everywhere or not text.strip():
             continue
@@ -129,7 +132,7 @@ def _switch(text: str, name: str) -> bool:
 
 def misspelt_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like a setting's and are none, each with the one that was probably meant."""
-    known = {key.name.upper() for key in KEYS.values() if key.everywhere}
+    known = {key.name.upper() for key in (*KEYS.values(), *HOST_KEYS.values()) if key.everywhere}
     found = {}
     for name in environ:
         word = name.removeprefix("BEATCTL_")
@@ -168,16 +171,17 @@ def _drop(found: dict[str, Setting], names: Iterable[str]) -> None:
 
 
 def typed_of(merged: Mapping[str, Setting]) -> Typed:
-    """The settings as `choose` takes them."""
+    """The settings as `choose` takes them; what is said of the host is no part of that."""
     plain: dict[str, Any] = {}
     limits: dict[str, Any] = {}
-    for name, setting in merged.items():
+    told = {name: setting for name, setting in merged.items() if name in KEYS}
+    for name, setting in told.items():
         key = KEYS[name]
         value: Any = setting.value
         if key.field == "goal" and isinstance(value, str):
             value = (value,)
         (limits if key.is_limit else plain)[key.field] = value
-    names = {KEYS[name].field: setting.named for name, setting in merged.items() if setting.level != "flag"}
+    names = {KEYS[name].field: setting.named for name, setting in told.items() if setting.level != "flag"}
     return Typed(**plain, limits=TypedLimits(**limits), names=names)
 
 

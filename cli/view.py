@@ -53,7 +53,7 @@ def doing(loops: Loops, status: Status) -> str:
     if status.state in ("finished", "paused"):
         return status.now
     note = told(loops.folder(status.id).now)
-    if note is None or any(one.over for one in tries_of(Path(note.run))):
+    if note is None or note.waiting or any(one.over for one in tries_of(Path(note.run))):
         return status.now
     running = f"#{note.iteration} {note.what} {in_words(int(max(0.0, time.time() - note.since)))}"
     return f"{status.now} ({running})" if status.state == "waiting" and status.now else running

@@ -33,7 +33,7 @@ from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, Wo
 
 from beatctl import __version__
 from beatctl.activities.home import Home
-from beatctl.worker import server_settings
+from beatctl.worker import concurrency, server_settings
 from beatctl.worker.connection import Connection, ServerUnreachable, connect, task_queue
 from beatctl.worker.crashes import guarded
 from beatctl.worker.leaving import leave
@@ -103,6 +103,7 @@ async def run(home: Home, connection: Connection) -> None:
     # Before connecting: a server that was started together with this worker comes up meanwhile.
     from beatctl.activities.host import Activities
     from beatctl.activities.processes import Spawner, faults
+    from beatctl.activities.turns import Turns
     from beatctl.worker.edges import Edges
     from beatctl.workflows.loop import LoopWorkflow
 
@@ -114,7 +115,9 @@ async def run(home: Home, connection: Connection) -> None:
     spawner = Spawner()
     queue = task_queue(home)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="activity") as executor:
-        hosted = Activities(home, spawner).all()
+        turns = Turns(*concurrency.read(os.environ))
+        await turns.take_over(home)
+        hosted = Activities(home, spawner, turns).all()
         edges = [Edges()] if faults.arm(hand_on=True) else []
         worker = build_worker(client, queue, [LoopWorkflow], hosted, executor, deployment(connection), edges)
         announced = asyncio.create_task(_announce(client, queue, RunFolder(home.root, connection.label)))
@@ -182,7 +185,16 @@ async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
         await asyncio.sleep(0.05)
     folder.create()
     start = process_start(os.getpid())
-    write_json(folder.worker, {"pid": os.getpid(), "start": start, "started": time.time(), "version": __version__})
+    write_json(
+        folder.worker,
+        {
+            "pid": os.getpid(),
+            "start": start,
+            "started": time.time(),
+            "version": __version__,
+            "concurrency": concurrency.read(os.environ),
+        },
+    )
     log.info("takes work from %s on %s", queue, client.service_client.config.target_host)
 
 

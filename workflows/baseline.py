@@ -31,6 +31,7 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
             raise
         return "no-baseline", f"The folder could not be taken as a baseline; no agent ran. {problem_of(error)[1]}"
     it.take(opened.baseline, it.name)
+    it.waited_s = opened.waited_s
     state.first, state.warnings = opened.baseline, opened.warnings
     state.baseline = state.base = Mark(iteration=0, snapshot=opened.baseline)
     refused = await run_check(loop, it)

@@ -78,9 +78,9 @@ class Calls:
         return await workflow.execute_activity_method(
             Activities.open_workspace,
             given,
-            start_to_close_timeout=timedelta(hours=2),
+            start_to_close_timeout=_NO_LIMIT,  # it waits for its turn
             heartbeat_timeout=_HEARTBEAT,
-            retry_policy=_QUICK,
+            retry_policy=_ADOPT,  # what goes wrong says itself when there is no hope
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary="baseline snapshot",
         )
@@ -109,7 +109,16 @@ class Calls:
             )
         )
 
-    async def run_agent(self, agent: AgentSpec, run: str, timeout_s: float, standing: Standing) -> AgentResult:
+    async def run_agent(
+        self,
+        agent: AgentSpec,
+        run: str,
+        timeout_s: float,
+        standing: Standing,
+        *,
+        as_of: int | None,
+        not_after: float | None,
+    ) -> AgentResult:
         step = f" step {standing.step}" if self._spec.steps else ""
         return await self._begin(
             lambda: workflow.execute_activity_method(
@@ -122,8 +131,10 @@ class Calls:
                     directory=self._spec.directory,
                     worktree=self._spec.worktree,
                     standing=standing,
+                    as_of=as_of,
+                    not_after=not_after,
                 ),
-                start_to_close_timeout=_limit(timeout_s),
+                start_to_close_timeout=_NO_LIMIT,  # the shim keeps the run's own; its wait for a turn has none
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=_ADOPT,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -132,7 +143,7 @@ class Calls:
         )
 
     async def run_evaluator(
-        self, command: str, iteration: int, run: str, timeout_s: float, *, scored: bool
+        self, command: str, iteration: int, run: str, timeout_s: float, *, scored: bool, untouched: bool
     ) -> EvaluatorResult:
         result = await self._begin(
             lambda: workflow.execute_activity_method(
@@ -145,15 +156,16 @@ class Calls:
                     timeout_s=timeout_s,
                     directory=self._spec.directory,
                     scored=scored,
+                    untouched=untouched,
                 ),
-                start_to_close_timeout=_limit(timeout_s),
+                start_to_close_timeout=_NO_LIMIT,  # as an agent's
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=_ADOPT,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 summary=f"#{iteration} {run}",
             )
         )
-        if result.ended_by == "cancel":
+        if result.ended_by == "cancel" and result.started:
             heed_cancel()  # it says nothing about what it measured
         return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from beatctl.workflows.iteration import Experiment, Loop, mark, measure
+from beatctl.workflows.iteration import Edited, Experiment, Loop, mark, measure
 from beatctl.workflows.verdict import Judgement, judge_retry, score_of
 
 
@@ -15,7 +15,10 @@ async def take_in(loop: Loop, paths: list[str]) -> None:
     while True:
         taken = await loop.calls.snapshot(it.name, child_ran=False)
         it.take(taken.snapshot, it.name)
-        it.evaluations = await measure(loop, it)
+        try:
+            it.evaluations = await measure(loop, it)
+        except Edited:
+            continue
         if spec.strategy == "retry":
             judged = judge_retry(it.evaluations, spec.samples)
             assert judged is not None

@@ -9,7 +9,7 @@ from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, timesta
 from beatctl.activities.prompt import Standing
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.run_evaluator import EvaluatorResult
-from beatctl.workflows.calls import Calls
+from beatctl.workflows.calls import Calls, heed_cancel
 from beatctl.workflows.notes import hand_out, take_back
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState, sum_of_steps
@@ -43,12 +43,17 @@ class Loop(Protocol):
 class Edited(Exception):
     """The user's files changed while no child ran: nothing was started.
 
-    `accepted`: they were found after a `resume`, which takes them in.
+    `accepted`: they were found after a `resume`, which takes them in. `when`: for the ledger.
     """
 
-    def __init__(self, paths: list[str], *, accepted: bool = False) -> None:
+    def __init__(self, paths: list[str], *, accepted: bool = False, when: str = "between its steps") -> None:
         self.paths = paths
         self.accepted = accepted
+        self.when = when
+
+
+class Undecided(Exception):
+    """While the agent waited for its turn something was asked for, or the time ran out: nothing was started."""
 
 
 @dataclass
@@ -78,6 +83,8 @@ class Experiment:
     judgement: Judgement = field(default_factory=lambda: Judgement("crash", "interrupted", failure=True))
     runs: dict[str, int] = field(default_factory=dict)
     lefts: int = 0
+    waited_s: float = 0.0
+    """For turns, since it started: no part of how long it took."""
 
     def run_name(self, kind: str) -> str:
         """The next run's folder: `evaluator`, `evaluator-2`, …"""
@@ -115,7 +122,7 @@ class Experiment:
             score=judgement.score,
             samples=[run.score for run in self.evaluations if run.score is not None],
             started_at=timestamp(self.started_at),
-            duration_s=round(loop.time() - self.started_at, 3),
+            duration_s=round(max(0.0, loop.time() - self.started_at - self.waited_s), 3),
             agent=sum_of_steps(spec.agent.name, self.agents, pipeline=bool(spec.steps)),
             evaluator=evaluator,
             snapshot=self.snapshot,
@@ -131,19 +138,24 @@ class Experiment:
 async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
     """Run the agent (each step of a pipeline) and take its work as a snapshot. A verdict where it failed.
 
-    Raises Edited when the user has changed files that nothing of the loop's was writing.
+    Raises Edited when the user has changed files that nothing of the loop's was writing, Undecided.
     """
     spec = loop.spec
     steps = max(1, len(spec.steps))
     for step in range(1, steps + 1):
         limit = loop.state.limits.for_s
         if step > 1 and limit and loop.state.elapsed(loop.time()) >= limit:
-            return Judgement(
-                "inconclusive" if spec.strategy == "optimize" else "fail", f"--for ended before step {step}"
-            )
-        result = await _run_agent(loop, it, step)
+            return _too_late(spec, step)
+        try:
+            result = await _run_agent(loop, it, step)
+        except Undecided:
+            if step == 1:
+                raise
+            return _too_late(spec, step)
         if step == 1:
             it.started_at = result.started_at or it.started_at
+        else:
+            it.waited_s += result.waited_s
         it.agents.append(_agent_row(spec, result))
         it.summary = result.summary or it.summary
         loop.doing(f"snapshot of #{it.number}")
@@ -159,6 +171,10 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
     return None
 
 
+def _too_late(spec: LoopSpec, step: int) -> Judgement:
+    return Judgement("inconclusive" if spec.strategy == "optimize" else "fail", f"--for ended before step {step}")
+
+
 async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
     spec, state = loop.spec, loop.state
     words = f"{spec.agent.name} step {step} of {len(spec.steps)}" if spec.steps else spec.agent.name
@@ -168,12 +184,22 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
         kind = "agent" if step == 1 else f"agent-step{step}"
         it.running = True
         told = standing(spec, state, it.number, step)
-        result = await loop.calls.run_agent(spec.agent, it.run_name(kind), state.limits.agent_timeout_s, told)
+        result = await loop.calls.run_agent(
+            spec.agent,
+            it.run_name(kind),
+            state.limits.agent_timeout_s,
+            told,
+            as_of=state.version if step == 1 else None,  # a pipeline that has begun goes on
+            not_after=state.ends_at(),
+        )
         it.running = False
-        if result.status not in ("edited", "missing", "authentication"):
+        if result.status not in ("edited", "missing", "authentication", "unstarted"):
             it.touched = True
             return result
         take_back(it, new_notes)
+        if result.status == "unstarted":
+            heed_cancel()
+            raise Undecided
         if result.status == "edited":
             raise Edited(result.edits)
         reason = "agent-gone" if result.status == "missing" else "authentication"
@@ -241,10 +267,19 @@ async def measure(loop: Loop, it: Experiment, kind: str = "evaluator") -> list[E
 
 
 async def _run_evaluator(loop: Loop, it: Experiment, kind: str, command: str, *, scored: bool) -> EvaluatorResult:
+    """Raises Edited when the user has changed files while it waited for its turn."""
     limit = loop.state.limits.eval_timeout_s
+    untouched = not it.touched and it.number > 0  # the baseline is taken when its turn has come
     it.running = True
-    result = await loop.calls.run_evaluator(command, it.number, it.run_name(kind), limit, scored=scored)
-    it.running, it.touched = False, True
+    result = await loop.calls.run_evaluator(
+        command, it.number, it.run_name(kind), limit, scored=scored, untouched=untouched
+    )
+    it.running = False
+    it.waited_s += result.waited_s
+    if not result.started:
+        heed_cancel()
+        raise Edited(result.edits, when="while it waited for its turn to be measured")
+    it.touched = True
     return result
 
 

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from beatctl.workflows.details import details
     from beatctl.workflows.edits import take_in
     from beatctl.workflows.going_on import reopen
-    from beatctl.workflows.iteration import Edited, Experiment, evaluate, mark, run_agents
+    from beatctl.workflows.iteration import Edited, Experiment, Undecided, evaluate, mark, run_agents
     from beatctl.workflows.spec import Limits
     from beatctl.workflows.state import LoopInput, LoopState
     from beatctl.workflows.stopping import Reason, cooldown_s, outcome_of, reason_to_end
@@ -174,10 +174,13 @@ class LoopWorkflow:
         it = self.current = Experiment(self.state.iteration + 1, self.time())
         try:
             it.judgement = await run_agents(self, it) or await evaluate(self, it)
+        except Undecided:
+            self.current, self.state.cooled = None, True
+            return
         except Edited as edited:
             edits = edited.paths
-            if it.agents:  # a pipeline's earlier steps ran: their work is in the snapshot, and judged by nobody
-                it.judgement = Judgement("inconclusive", "files were edited between its steps")
+            if it.agents:  # an agent ran: its work is in the snapshot, and judged by nobody
+                it.judgement = Judgement("inconclusive", f"files were edited {edited.when}")
                 await self._conclude(it, restore=False)
             self.current = None
             if not edited.accepted:

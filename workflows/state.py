@@ -68,6 +68,10 @@ class LoopState(BaseModel):
         """Seconds that the loop has taken until `now`, waits included."""
         return now - self.started_at - self.idle_s
 
+    def ends_at(self) -> float | None:
+        """When `--for` is over, in unix seconds."""
+        return self.started_at + self.idle_s + self.limits.for_s if self.limits.for_s else None
+
     def progress(self, spec: LoopSpec, now: float) -> Progress:
         """What the decision to go on rests on."""
         return Progress(

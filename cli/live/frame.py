@@ -190,7 +190,8 @@ def _now(seen: Seen, now: float, columns: int) -> list[Text]:
         why = plain(status.detail) or {"asked": "as asked"}.get(status.reason or "", status.reason or "")
         return wrapped("now", f"paused: {why}", "yellow", columns, 4)
     if status.state == "waiting":
-        return wrapped("now", f"waiting: {plain(status.detail or status.now)}", "yellow", columns, 3)
+        why = plain(status.detail or status.now)
+        return wrapped("now", why if "waiting" in why else f"waiting: {why}", "yellow", columns, 3)
     if seen.running is not None:
         return [_child(seen, seen.running, now, columns)]
     return [fields("now", [_between(seen, now)], columns)]

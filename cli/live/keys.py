@@ -35,7 +35,7 @@ def keys(status: Status, *, ends_with_us: bool) -> list[str]:
     elif status.asked is None:
         shown.append("p pause")
     if status.asked != "stop":
-        shown.append("s stop after this" if status.state == "running" else "s stop")
+        shown.append("s stop after this" if status.state in ("running", "waiting") else "s stop")
     return [*shown, "n note", *leave, "x cancel"]
 
 

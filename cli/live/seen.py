@@ -78,11 +78,11 @@ def running(now: Path) -> Running | None:
 
 
 def noted(now: Path) -> Running | None:
-    """What runs or ran last."""
+    """What runs or ran last; None where the next run waits for its turn."""
     from beatctl.activities.doing import told
 
     doing = told(now)
-    if doing is None:
+    if doing is None or doing.waiting:
         return None
     run = Path(doing.run)
     files = next(reversed(tries_of(run)), TryFiles(run, 1))

@@ -76,7 +76,9 @@ def _shown(
             )
             now = time.time()
             # Its times have seconds: with all else the same it is the same frame.
-            these = (look, int(now), shown.status.version, shown.status.asked, shown.running, shown.ran, shown.words)
+            status = shown.status
+            moment = (status.version, status.state, status.now, status.asked)
+            these = (look, int(now), moment, shown.running, shown.ran, shown.words)
             terminal.show(these, partial(frame, shown, look, now), columns)
             asked = typing.take(terminal.typed(these), shown.status, ends_with_us=ends_with_us)
             if asked is not None and asked.what == "detach":

@@ -78,5 +78,6 @@ def _cells(loop: Status, child: Running | None, now: float, *, wide: bool) -> di
     }
     if wide:
         took = f" {in_words(int(max(0.0, now - child.since)))}" if child else ""
-        cells["NOW"] = f"{plain(child.what)}{took}" if child else (loop.reason or "")
+        waits = "its turn" if loop.reason == "turn" else loop.reason or ""
+        cells["NOW"] = f"{plain(child.what)}{took}" if child else waits
     return {**cells, "GOAL": plain(loop.goal)}

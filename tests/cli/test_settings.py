@@ -16,6 +16,7 @@ from beatctl.cli.app import made
 from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.problems import Usage
 from beatctl.cli.settings import (
+    HOST_KEYS,
     KEYS,
     RESERVED,
     Setting,
@@ -176,7 +177,7 @@ def test_every_variable_in_the_code_is_known_as_something_else_than_a_setting() 
         path.read_text() for layer in ("cli", "worker", "workflows", "activities") for path in files(source / layer)
     ]
     used = {name for text in texts for name in re.findall(r"(?<![A-Z_])BEATCTL_[A-Z_]+[A-Z]", text)}
-    settings = {key.variable for key in KEYS.values()}
+    settings = {key.variable for key in (*KEYS.values(), *HOST_KEYS.values())}
     assert used - settings - RESERVED == set()
     assert {"BEATCTL_HOME", "BEATCTL_TRY", "BEATCTL_FAULT"} <= used
 
