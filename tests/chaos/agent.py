@@ -1,7 +1,8 @@
-"""The scripted agent, a program of its own: `python -I -S agent.py SEED LOG MOST_S`, in the workspace.
+"""The scripted agent, a program of its own: `python -I -S agent.py SEED LOG MOST_S SLOW`, in the workspace.
 
 What it does follows from seed, iteration and the files it finds. Done twice it is something else: a repeated run, or
-one on files that were not put back, shows in the scores. The log is what it says of itself, a line of JSON each.
+one on files that were not put back, shows in the scores. The log is what it says of itself, a line of JSON each. The
+first to find the file SLOW removes it and takes its time.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import time
 
 FAILS = 7
 """The exit code of a run that fails, as one in twelve does."""
+SLOW_S = 8.0
+"""Longer than it takes until a killed worker is missed: such a run is taken over while it runs."""
 
 
 def main() -> int:
-    seed, log, most_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    seed, log, most_s, slow = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
     iteration = int(os.environ["BEATCTL_ITERATION"])
     about = {
         "who": "agent",
@@ -37,6 +40,9 @@ def main() -> int:
     dice = random.Random(f"{seed} {iteration}")
     edit(dice)
     time.sleep(dice.uniform(0, most_s))
+    if os.path.exists(slow):
+        os.remove(slow)
+        time.sleep(SLOW_S)
     if dice.random() < 1 / 12:
         # Found by neither its session nor its environment.
         left = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={})

@@ -56,6 +56,9 @@ def _wait_for_the_moment(run: Run, kill: Kill, made: list[Made]) -> None:
     if made:
         _wait_until_it_goes_on(run, made[-1])
     _wait(run, lambda: _iteration(run) >= kill.iteration, f"iteration {kill.iteration}")
+    if kill.slow:
+        run.slow.touch()
+        _wait(run, lambda: not run.slow.exists(), "an agent that takes its time")
     if not kill.edge:
         time.sleep(kill.delay_s)
 

@@ -15,10 +15,12 @@ from tests.chaos.run import Run
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to. Everything but iterations and times is as it should be when it is empty."""
+    """What a run came to. Everything but iterations, kills and times is as it should be when it is empty."""
 
     iterations: int
     kills: list[Made]
+    taken_over: int
+    """Agent runs whose result was read by another worker than the one that had started them."""
     lost: list[int]
     agents_repeated: list[str]
     evaluators_repeated: list[str]
@@ -56,6 +58,7 @@ class Outcome:
         by = ", ".join(f"{what} {len(taken)}" for what, taken in self.by_kind().items())
         heading(f"{len(self.kills)} kills ({by})")
         line("iterations", str(self.iterations))
+        line("agent runs taken over by a new worker", str(self.taken_over))
         line("agent runs lost", str(len(self.lost)))
         line("agent runs repeated", str(len(self.agents_repeated)))
         line("evaluator runs repeated", str(len(self.evaluators_repeated)))
@@ -65,7 +68,7 @@ class Outcome:
         every = [seconds for taken in self.by_kind().values() for seconds in taken]
         if every:
             line("from a kill to going on, median", f"{statistics.median(every):.1f} s", "10 or less is the aim")
-            line("from a kill to going on, worst", f"{max(every):.1f} s")
+            line("from a kill to going on, worst", f"{max(every):.1f} s", self._what_took_longest())
         for what, taken in self.by_kind().items():
             line(f"  {what}", f"{statistics.median(taken):.1f} s", f"worst {max(taken):.1f} s")
         if compared and not self.trouble:
@@ -73,6 +76,12 @@ class Outcome:
             line("scores and snapshots as that run's", "no" if self.scores else "yes")
         for words in self.failed():
             print(f"  ! {words}", flush=True)
+
+    def _what_took_longest(self) -> str:
+        pairs = zip(self.kills, self.taken, strict=True)
+        made, seconds = max(pairs, key=lambda pair: float("inf") if pair[1] is None else pair[1])
+        again = any(made.at < other.at and (seconds is None or other.at < made.at + seconds) for other in self.kills)
+        return f"{made.kill.edge or made.kill.what}" + (", and another kill before it had gone on" if again else "")
 
     def by_kind(self) -> dict[str, list[float]]:
         """Seconds to going on, by what was killed."""
@@ -98,6 +107,7 @@ def read_outcome(
     return Outcome(
         iterations=max(numbers, default=0),
         kills=list(kills),
+        taken_over=sum(bool(row["agent"] and row["agent"]["adopted"]) for row in rows),
         lost=lost_agents(log, rows, plan.iterations),
         agents_repeated=repeated(log, "agent"),
         evaluators_repeated=repeated(log, "evaluator"),

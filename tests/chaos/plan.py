@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 What = Literal["worker", "server", "supervisor", "all"]
 WHAT: Sequence[What] = ("worker", "server", "all", "supervisor")
+SLOW: Sequence[What] = ("worker", "all")
 EDGES = (
     "conclude:before-ledger",
     "after:conclude_iteration",
@@ -38,6 +39,8 @@ class Kill:
     edge: str | None = None
     hasty: bool = False
     """It does not wait until the loop goes on after the one before."""
+    slow: bool = False
+    """The agent that runs then goes on for seconds more."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,10 @@ def make_plan(seed: int, kills: int) -> Plan:
     iteration = 0
     for what, edge in whats:
         iteration += dice.randint(1, 2)
-        hasty = bool(planned) and edge is None and planned[-1].edge is None and dice.random() < 0.1
+        two = edge is None and planned and planned[-1].edge is None and what in {kill.what for kill in planned}
+        hasty = bool(two) and dice.random() < 0.2
         planned.append(Kill(iteration, what, dice.uniform(0, 1), edge, hasty))
+    _slow_down(planned)
     return Plan(planned, iteration + _AFTER + kills // _LATE)
 
 
@@ -70,4 +75,14 @@ def make_overnight_plan(seed: int, iterations: int, each: int) -> Plan:
     targets: list[What] = ["worker", "server"] * each
     dice.shuffle(targets)
     moments = sorted(dice.sample(range(1, iterations - _AFTER), len(targets)))
-    return Plan([Kill(at, what, dice.uniform(0, 0.3)) for at, what in zip(moments, targets, strict=True)], iterations)
+    planned = [Kill(at, what, dice.uniform(0, 0.3)) for at, what in zip(moments, targets, strict=True)]
+    _slow_down(planned)
+    return Plan(planned, iterations)
+
+
+def _slow_down(planned: list[Kill]) -> None:
+    """Give every second kill of those that end the worker an agent that takes its time."""
+    for what in SLOW:
+        found = [n for n, kill in enumerate(planned) if kill.what == what and kill.edge is None and not kill.hasty]
+        for number in found[::2]:
+            planned[number] = replace(planned[number], slow=True)

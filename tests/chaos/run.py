@@ -30,6 +30,8 @@ class Run:
         self.edges = {edge: folder / f"edge-{number}" for number, edge in enumerate(EDGES)}
         """Of each edge the file in whose absence the worker dies there."""
         self.loop = ""
+        self.slow = folder / "slow"
+        """The next agent to find it removes it and takes its time."""
         self._log = folder / "log"
         self._read_to = 0
         self._entries: list[Entry] = []
@@ -42,7 +44,7 @@ class Run:
         if edges:
             self.beatctl.environ["BEATCTL_FAULT"] = ",".join(f"{edge}@{file}" for edge, file in self.edges.items())
         program = [sys.executable, "-I", "-S"]
-        agent = [*program, _HERE / "agent.py", self.seed, self._log, most_s, "{prompt_file}"]
+        agent = [*program, _HERE / "agent.py", self.seed, self._log, most_s, self.slow, "{prompt_file}"]
         evaluator = [*program, _HERE / "evaluator.py", self._log]
         words = ["--agent", _line(agent), "--eval", _line(evaluator), "--minimize", "-n", str(iterations)]
         words += ["--max-failures", "0", "--max-unchanged", "0", "-d", "--json"]

@@ -24,3 +24,4 @@ def test_whoever_is_killed_at_whatever_moment_no_agent_run_is_lost_or_paid_twice
     assert len(outcome.kills) == KILLS
     assert outcome.iterations == plan.iterations
     assert outcome.failed() == []
+    assert outcome.taken_over

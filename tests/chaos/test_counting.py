@@ -98,6 +98,7 @@ def test_a_plan_is_the_seeds_and_names_everyone(seed: int, kills: int) -> None:
     assert plan != make_plan(seed + 1, kills)
     assert len(plan.kills) == kills
     assert {kill.what for kill in plan.kills if kill.edge is None} == set(WHAT)
+    assert {kill.what for kill in plan.kills if kill.slow} == {"worker", "all"}
     moments = [kill.iteration for kill in plan.kills]
     assert moments == sorted(moments)
     assert max(moments) < plan.iterations
