@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +61,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
             "log": _text(running.logs.get("supervisor")),
             "version": running.version,
             "error": running.error,
+            "crash_loops": [one.as_json() for one in running.crash_loops],
         }
         server = {
             "pid": running.server_pid,
@@ -120,6 +122,9 @@ def _server_program(loops: Loops) -> dict[str, Any]:
 
 
 def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
+    from beatctl.worker import backoff
+    from beatctl.worker.backoff import CrashLoop
+
     warnings = []
     if not found["agents"]:
         warnings.append("No agent found: install claude, codex or gemini, or use --agent 'my-agent {prompt}'.")
@@ -132,8 +137,10 @@ def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
         )
     if found["server_program"] is not None:
         warnings += found["server_program"]["problems"]
-    if found["supervisor"] and found["supervisor"]["error"]:
-        warnings.append(found["supervisor"]["error"])
+    supervisor = found["supervisor"]
+    if supervisor:
+        crashing = [backoff.words(CrashLoop(**one), time.time()) for one in supervisor["crash_loops"]]
+        warnings += crashing or ([supervisor["error"]] if supervisor["error"] else [])
     try:
         known = loops.all()
     except Unavailable as problem:

@@ -87,7 +87,7 @@ def down(
 
     Loops wait until `up`; agents that run go on, unless --force ends them.
     """
-    from beatctl.worker import local
+    from beatctl.worker import backoff, local
 
     loops = Loops()
     did = local.shut_down(loops.home, force=force) if loops.home.root.exists() else local.ShutDown(False)
@@ -98,10 +98,13 @@ def down(
                 "waiting": did.waiting,
                 "agents": [_agent_json(agent) for agent in did.agents],
                 "ended": [_agent_json(agent) for agent in did.ended],
+                "crash_loops": [one.as_json() for one in did.crash_loops],
             }
         )
         return 0
     out("Server and worker are down." if did.was_running else "Nothing was running.")
+    for one in did.crash_loops:
+        out(backoff.words_after(one))
     if did.waiting:
         out(f"Waiting until beatctl up: {', '.join(did.waiting)}")
     for agent in did.agents:

@@ -179,7 +179,7 @@ class Watch:
         if time.monotonic() < self._next:
             return
         if service.is_running(self._loops, status):
-            self.problem = None
+            self._tell_crash_loops(status)
         elif service.is_down(self._loops, status):
             self._say(f"beatctl was shut down: {status.id} waits. Go on with: beatctl up -d")
         else:
@@ -189,6 +189,13 @@ class Watch:
             except Unavailable as problem:
                 self._say(str(problem))
         self._next = time.monotonic() + _LOOK_S
+
+    def _tell_crash_loops(self, status: Status) -> None:
+        words = service.crash_words(self._loops, status)
+        if words and self.problem is None:
+            say(words[0])
+        # Its times pass: said once, shown as it is.
+        self.problem = words[0] if words else None
 
     def _say(self, text: str) -> None:
         if text != self.problem:

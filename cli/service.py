@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,6 +45,15 @@ def is_running(loops: Loops, status: Status) -> bool:
     from beatctl.worker.run_folder import RunFolder
 
     return bool(RunFolder(loops.home.root, status.connection).read_state())
+
+
+def crash_words(loops: Loops, status: Status) -> list[str]:
+    """A line for each of the loop's server and worker that ends again and again."""
+    from beatctl.worker import backoff, local
+    from beatctl.worker.run_folder import RunFolder
+
+    state = RunFolder(loops.home.root, status.connection).read_state()
+    return [backoff.words(one, time.time()) for one in local.crash_loops_in(state)]
 
 
 def is_down(loops: Loops, status: Status) -> bool:

@@ -60,11 +60,11 @@ def doing(loops: Loops, status: Status) -> str:
 
 
 def why_idle(loops: Loops, status: Status) -> str:
-    """A word on why an unfinished loop does not go on although it could: no worker runs."""
+    """A word on why an unfinished loop does not go on although it could: no worker runs, or none stays."""
     if status.state == "finished":
         return ""
     if service.is_running(loops, status):
-        return ""
+        return "\n  ".join(service.crash_words(loops, status))
     if service.is_down(loops, status):
         return "beatctl was shut down (beatctl down): the loop waits. Go on with: beatctl up -d"
     return "No worker is running: the loop waits. Go on with: beatctl up -d"

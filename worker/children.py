@@ -11,21 +11,16 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from beatctl.worker import backoff
+from beatctl.worker.backoff import CrashLoop, End
 from beatctl.worker.run_folder import process_start
 
 LOG_LIMIT = 20 * 1024 * 1024
-STEADY_S = 1.0
-"""Who served this long was well: its end is an accident, not a habit."""
+MOST_ENDS = 1000
+"""Remembered of one program."""
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def restart_delay(failures: int, *, killed: bool = False) -> float:
-    """Seconds to wait before a start, after so many starts in a row that came to nothing. One that somebody killed did
-    not fail by itself, and may be what a loop waits for."""
-    longest = 1.0 if killed else 30.0
-    return 0.0 if failures <= 1 else min(longest, 0.2 * 2 ** min(failures - 2, 10))
 
 
 def rotate(log: Path) -> None:
@@ -64,12 +59,16 @@ class Child:
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
         self.log = log
-        self.failures = 0
-        """Starts in a row that came to nothing."""
+        self.ends: list[End] = []
+        """The newest, oldest first."""
+        self.last_words = ""
+        """What it said last when it last ended."""
         self.ever_ready = False
         self.ready_since: float | None = None
         self.started_at = 0.0
         self.wants_start_at = 0.0
+        self.next_start = 0.0
+        """The same in unix seconds, for people."""
         self.start_time: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log_size = 0
@@ -109,20 +108,51 @@ class Child:
         code = self._process.poll() if self._process else None
         if code is None:
             return None
-        now = time.monotonic()
-        steady = self.ready_since is not None and now - self.ready_since >= STEADY_S
-        self.failures = 0 if steady else self.failures + 1
-        self._forget(now + restart_delay(self.failures, killed=code == -signal.SIGKILL))
+        self.last_words = end_of(self.log, self._log_size)
+        self._ended(killed=code == -signal.SIGKILL)
         return code
 
-    def failed_to_start(self) -> None:
+    def failed_to_start(self, why: str) -> None:
         """It could not even be started."""
-        self.failures += 1
-        self._forget(time.monotonic() + restart_delay(self.failures))
+        self.last_words = why
+        self._ended()
 
-    def said(self) -> str:
-        """The end of what it wrote since it was last started."""
-        return end_of(self.log, self._log_size)
+    def _ended(self, *, killed: bool = False) -> None:
+        now = time.monotonic()
+        served = None if self.ready_since is None else now - self.ready_since
+        self.ends = [*self.ends[1 - MOST_ENDS :], End(time.time(), served, killed)]
+        wait = backoff.delay(self.ends)
+        self.next_start = time.time() + wait
+        self._forget(now + wait)
+
+    def try_now(self) -> None:
+        """Somebody asks for it: no more waiting."""
+        self.wants_start_at, self.next_start = 0.0, time.time()
+
+    def forgets_ends_at(self) -> float | None:
+        """When (monotonic seconds) it will have served long enough for its ends to be forgotten; None: not in sight."""
+        return self.ready_since + backoff.HEALTHY_S if self.ends and self.ready_since is not None else None
+
+    def crash_loop(self, what: str) -> CrashLoop | None:
+        """Whether it ends again and again. Ends before a healthy run, the one at the moment too, are forgotten."""
+        forgets_at = self.forgets_ends_at()
+        if forgets_at is not None and time.monotonic() >= forgets_at:
+            self.ends = []
+        how = backoff.habit(self.ends)
+        if how is None:
+            return None
+        recent = backoff.since_healthy(self.ends)
+        return CrashLoop(
+            what=what,
+            how=how,
+            times=len(recent),
+            since=recent[0].at,
+            last=recent[-1].at,
+            next=None if self.pid else self.next_start,
+            serves=self.is_ready(),
+            said=backoff.last_line(self.last_words),
+            log=str(self.log),
+        )
 
     def signal(self, number: signal.Signals) -> None:
         if self._process and self._process.poll() is None:

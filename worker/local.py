@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from beatctl import __version__
 from beatctl.activities.home import Home
-from beatctl.worker import embedded_server
+from beatctl.worker import backoff, embedded_server
+from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.connection import Connection, check, chosen
 from beatctl.worker.isolation import python_module
 from beatctl.worker.run_folder import EMBEDDED, RunFolder, read_json, wait_until
@@ -46,6 +49,8 @@ class Running:
     ready: bool
     error: str | None
     started: float
+    crash_loops: list[CrashLoop]
+    """What ends again and again, though the supervisor keeps trying."""
     logs: dict[str, Path]
     """Of `supervisor`, `server` (embedded only) and `worker`."""
 
@@ -78,8 +83,14 @@ def _running(folder: RunFolder, state: dict[str, Any]) -> Running | None:
         ready=state["ready"],
         error=state["error"],
         started=state["started"],
+        crash_loops=crash_loops_in(state),
         logs=logs,
     )
+
+
+def crash_loops_in(state: Mapping[str, Any]) -> list[CrashLoop]:
+    """What a supervisor's state says ends again and again; nothing where an earlier version wrote it."""
+    return [CrashLoop(**one) for one in state.get("crash_loops", [])]
 
 
 def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
@@ -97,6 +108,8 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
             line = _supervisor_line(home, shared, environ, say)
             began = time.time()  # fetching or building the server's program may have taken minutes
             _start_in_background(folder.create(), line, environ)
+        elif found and found.crash_loops:
+            _ask_to_try_now(found)
         found = _wait_until_ready(folder, began, say)
     if found.version != __version__:
         say(
@@ -175,6 +188,12 @@ def _start_in_background(folder: RunFolder, line: list[str], environ: Mapping[st
     process.returncode = 0  # it outlives this command: nothing to warn about when the object goes
 
 
+def _ask_to_try_now(found: Running) -> None:
+    """Somebody waits: no more pauses between tries. Only one that tells of crash loops understands the signal."""
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGUSR1)
+
+
 def _wait_until_ready(folder: RunFolder, began: float, say: Say) -> Running | None:
     """None when the supervisor we waited for was shut down meanwhile."""
     tell_after = 1.0
@@ -183,6 +202,9 @@ def _wait_until_ready(folder: RunFolder, began: float, say: Say) -> Running | No
         if found and found.ready:
             return found
         waited = time.time() - began
+        failed_again = [loop for loop in found.crash_loops if loop.last > began] if found else []
+        if failed_again:
+            raise NotRunning(backoff.words(failed_again[0], time.time()))
         if found is None and not folder.is_held():
             if folder.state.exists() and folder.state.stat().st_mtime >= began and (error := _error(folder)):
                 raise NotRunning(error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.run_files import tries_in
+from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.run_folder import RunFolder, end_process, read_json, wait_until
 
 if TYPE_CHECKING:
@@ -41,10 +42,14 @@ class ShutDown:
     """Agents that go on."""
     ended: list[RunningAgent] = field(default_factory=list)
     """Agents ended by force."""
+    crash_loops: list[CrashLoop] = field(default_factory=list)
+    """What had been ending again and again."""
 
 
 def shut_down(home: Home, *, force: bool = False) -> ShutDown:
     """End every supervisor of this home with its worker and server. Agents go on, unless `force` ends them too."""
+    before = [folder.read_state().get("crash_loops", []) for folder in RunFolder.all(home.root)]
+    crash_loops = [CrashLoop(**one) for found in before for one in found]
     ended = [_shut_down(folder) for folder in RunFolder.all(home.root)]
     unfinished = []
     if home.ledger.exists():
@@ -55,10 +60,10 @@ def shut_down(home: Home, *, force: bool = False) -> ShutDown:
     found = [pair for loop in unfinished for pair in _running_agents(home, loop)]
     agents = [agent for agent, _ in found]
     if not force:
-        return ShutDown(any(ended), unfinished, agents=agents)
+        return ShutDown(any(ended), unfinished, agents=agents, crash_loops=crash_loops)
     # After the worker: it would take an agent's end for a failure and start the next.
     asyncio.run(_end([one for _, one in found]))
-    return ShutDown(any(ended), unfinished, ended=agents)
+    return ShutDown(any(ended), unfinished, ended=agents, crash_loops=crash_loops)
 
 
 def _shut_down(folder: RunFolder) -> bool:

@@ -2,7 +2,8 @@
 
 One for each home and connection. It imports little (no temporalio, no pydantic), since it lives as long as any loop.
 Told by SIGTERM or SIGINT it ends the worker, then the server; agents go on under their shims. A start that comes to
-nothing three times in a row ends it with the reason in its state; once all was ready it never gives up.
+nothing three times in a row ends it with the reason in its state; once all was ready it never gives up, but waits ever
+longer between its tries (backoff.py), up to a minute. SIGUSR1 says that somebody asks: it tries at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from types import FrameType
 from typing import Any
 
 from beatctl import __version__
-from beatctl.worker import embedded_server
+from beatctl.worker import backoff, embedded_server
+from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.children import Child, rotate
 from beatctl.worker.crashes import guarded
 from beatctl.worker.isolation import python_module
@@ -47,9 +49,11 @@ class Supervisor:
         self.server = Child("server", folder.server_log)
         self.worker = Child("worker", folder.worker_log)
         self.error: str | None = None
+        self.crash_loops: list[CrashLoop] = []
         self.started = time.time()
         self.port = 0
         self.stopping = False
+        self._names = {"server": "Temporal server", "worker": "worker"}
         self._written: dict[str, Any] = {}
         self._start_time = process_start(os.getpid())
         self._wake_read, self._wake_write = os.pipe()
@@ -83,6 +87,7 @@ class Supervisor:
         if self.embedded:
             self._look_after_server()
         self._look_after_worker()
+        self._look_for_crash_loops()
         if self.server_is_ready() and self.worker.is_ready():
             self.error = None
 
@@ -108,8 +113,8 @@ class Supervisor:
                 embedded_server.environment(os.environ),
             )
         except OSError as problem:
-            self.server.failed_to_start()
-            self._failed(self.server, str(problem))
+            self.server.failed_to_start(str(problem))
+            self._failed(self.server)
             return
         if self.port != port:
             self.port = port
@@ -145,15 +150,28 @@ class Supervisor:
         if code is None:
             return
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+        child.last_words = child.last_words or f"it {how} and said nothing"
         self.say(f"{child.name} {pid} {how}; starting it again")
-        self._failed(child, child.said() or f"it {how} and said nothing")
+        self._failed(child)
 
-    def _failed(self, child: Child, text: str) -> None:
-        what = "Temporal server" if child is self.server else "worker"
-        if child.failures >= 2:
-            self.error = f"The {what} does not start: {text.splitlines()[-1]} (log: {child.log})"
-        if child.failures >= HOPELESS and not child.ever_ready:
+    def _failed(self, child: Child) -> None:
+        failures = backoff.came_to_nothing(child.ends)
+        if failures >= 2:
+            line = child.last_words.splitlines()[-1]
+            self.error = f"The {self._names[child.name]} does not start: {line} (log: {child.log})"
+        if failures >= HOPELESS and not child.ever_ready:
             raise Hopeless(self.error)
+
+    def _look_for_crash_loops(self) -> None:
+        found = [child.crash_loop(self._names[child.name]) for child in self._children()]
+        before = {loop.what: loop.last for loop in self.crash_loops}
+        self.crash_loops = [loop for loop in found if loop is not None]
+        for loop in self.crash_loops:
+            if before.get(loop.what) != loop.last:
+                self.say(backoff.words(loop, time.time()))
+
+    def _children(self) -> tuple[Child, ...]:
+        return (self.server, self.worker) if self.embedded else (self.worker,)
 
     # What others see.
 
@@ -176,6 +194,7 @@ class Supervisor:
             "ui_url": self.connection.get("ui_url"),
             "ready": self.server_is_ready() and self.worker.is_ready(),
             "error": self.error,
+            "crash_loops": [loop.as_json() for loop in self.crash_loops],
         }
         if state != self._written:
             write_json(self.folder.state, state)
@@ -188,13 +207,16 @@ class Supervisor:
     # Waiting.
 
     def _seconds_to_wait(self) -> float | None:
-        """None once all is ready: a child's end comes as a signal."""
+        """None once all is ready and well: a child's end comes as a signal."""
+        now = time.monotonic()
         waits = []
-        for child in (self.server, self.worker) if self.embedded else (self.worker,):
+        for child in self._children():
             if child.pid is None:
-                waits.append(max(0.0, child.wants_start_at - time.monotonic()))
+                waits.append(max(0.0, child.wants_start_at - now))
             elif not child.is_ready():
-                waits.append(0.02 if time.monotonic() - child.started_at < 60 else 0.25)
+                waits.append(0.02 if now - child.started_at < 60 else 0.25)
+            elif (forgets_at := child.forgets_ends_at()) is not None:
+                waits.append(max(0.0, forgets_at - now))
         return min(waits, default=None)
 
     def _wait(self, seconds: float | None) -> None:
@@ -212,9 +234,14 @@ class Supervisor:
         # and agents would inherit.
         signal.signal(signal.SIGHUP, self._stop if self.foreground else _do_nothing)
         signal.signal(signal.SIGCHLD, _do_nothing)
+        signal.signal(signal.SIGUSR1, self._try_now)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self.stopping = True
+
+    def _try_now(self, _number: int, _frame: FrameType | None) -> None:
+        for child in self._children():
+            child.try_now()
 
     def _end_what_a_killed_one_left(self) -> None:
         left = read_json(self.folder.state)

@@ -13,18 +13,10 @@ from pathlib import Path
 import pytest
 
 from beatctl.worker import isolation
-from beatctl.worker.children import LOG_LIMIT, Child, end_of, restart_delay, rotate
+from beatctl.worker.backoff import delay
+from beatctl.worker.children import LOG_LIMIT, Child, end_of, rotate
 from beatctl.worker.embedded_server import ADDRESS, are_free, command_line, environment
 from beatctl.worker.run_folder import RunFolder, end_process, is_alive, process_start, write_json
-
-
-def test_a_first_failure_costs_no_wait_and_many_never_more_than_half_a_minute() -> None:
-    delays = [restart_delay(failures) for failures in range(50)]
-    assert delays[:4] == [0.0, 0.0, 0.2, 0.4]
-    assert delays == sorted(delays)
-    assert delays[-1] == 30.0
-    # A worker killed again and again is back within a second, whatever came before.
-    assert restart_delay(49, killed=True) == 1.0
 
 
 def test_a_log_does_not_grow_for_ever_and_its_last_words_are_found(place: Path) -> None:
@@ -48,9 +40,9 @@ def test_a_program_that_ends_at_once_is_tried_again_later_and_later(place: Path)
         while (code := child.has_ended()) is None:
             pass
         assert code == 3
-        waits.append(restart_delay(child.failures))
+        waits.append(delay(child.ends))
     assert waits == [0.0, 0.2, 0.4, 0.8]
-    assert child.said() == "no"
+    assert child.last_words == "no"
     assert child.pid is None
 
 
