@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.loops.conftest import Loops
 
 STEPS = ("open_workspace", "restore_workspace", "close_workspace", "reopen_workspace")
 
 
+@pytest.mark.timeout(600)
 def test_a_worker_killed_while_it_opens_puts_back_or_closes_costs_no_run_and_no_file(own_loops: Loops) -> None:
     loops, repo = own_loops, own_loops.repository
     fired = repo.folder.parent / "fired"
@@ -19,11 +22,11 @@ def test_a_worker_killed_while_it_opens_puts_back_or_closes_costs_no_run_and_no_
     repo.write("mine", "not committed\n")
     evaluate = ("--eval", "[ ! -e broken ] && cat n", "--minimize")
     loop = loops.detached("lower n", *evaluate, "-a", agent, "-n", "2")
-    status = loops.finished(loop)
+    status = loops.finished(loop, timeout_s=300)
     assert {path.name for path in fired.iterdir()} == {edge for edge in edges if "reopen" not in edge}
     assert (status["outcome"], status["best"]["score"]) == ("improved", 38)
     loops.do("resume", loop, "-n", "+1", "-d")
-    status = loops.until(loop, "the end", lambda found: found["state"] == "finished" and found["iteration"] == 3)
+    status = loops.until(loop, "the end", lambda found: found["state"] == "finished" and found["iteration"] == 3, 150)
     assert {path.name for path in fired.iterdir()} == set(edges)
     assert log.read_text().split() == ["1", "2", "3"]
     assert [row["verdict"] for row in loops.rows(loop)] == ["baseline", "crash", "keep", "keep"]
