@@ -12,17 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beatctl.worker.server_program import find_or_fetch
-from tests.bench import loops, memory, snapshots, startup
+from tests.bench import long, loops, memory, recovery, snapshots, startup
 from tests.bench.figures import heading
 from tests.support import Beatctl, clean_environment, remove_tree
 
-PARTS = ("loop", "no-git", "startup", "memory", "snapshots")
+PARTS = ("loop", "no-git", "long", "commands", "recovery", "startup", "memory", "snapshots")
+LONG = 5000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description="Measure beatctl on this machine.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all when left out")
-    parser.add_argument("--iterations", type=int, default=700)
+    parser.add_argument("--iterations", type=int, help=f"700 when left out, {LONG} for what is long")
     parser.add_argument("--files", type=int, default=100_000)
     given = parser.parse_args()
     parts = given.parts or list(PARTS)
@@ -35,8 +36,11 @@ def main() -> None:
     beatctl = Beatctl(clean_environment(folder, str(program)))
     os.environ.update(beatctl.environ)  # for what runs in this process
     work: dict[str, Callable[[], None]] = {
-        "loop": lambda: loops.measure(beatctl, folder / "in-git", given.iterations, in_git=True),
-        "no-git": lambda: loops.measure(beatctl, folder / "no-git", given.iterations, in_git=False),
+        "loop": lambda: loops.measure(beatctl, folder / "in-git", given.iterations or 700, in_git=True),
+        "no-git": lambda: loops.measure(beatctl, folder / "no-git", given.iterations or 700, in_git=False),
+        "long": lambda: long.measure(beatctl, folder / "long", given.iterations or LONG),
+        "commands": lambda: long.measure_commands(beatctl, folder / "commands", given.iterations or LONG),
+        "recovery": lambda: recovery.measure(beatctl, folder / "recovery"),
         "startup": lambda: startup.measure(beatctl, folder / "startup"),
         "memory": lambda: memory.measure(beatctl, folder / "memory"),
         "snapshots": lambda: snapshots.measure(beatctl.home, folder / "files", given.files),

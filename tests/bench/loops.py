@@ -26,20 +26,7 @@ def measure(beatctl: Beatctl, folder: Path, iterations: int, *, in_git: bool) ->
     )
     beatctl("up", "-d", cwd=folder, expect=0)
     before = _cpu(beatctl)
-    started = beatctl(*("start", "do nothing", *WORDS, "-n", str(iterations), "-d", "--json"), cwd=folder, expect=0)
-    loop = started.json["id"]
-    ledger = Ledger(beatctl.home / "ledger.db")
-
-    def ended() -> bool:
-        status = ledger.status(loop)
-        assert status is not None
-        assert status.state != "paused", f"The loop paused: {status.reason}: {status.detail}"
-        return status.state == "finished"
-
-    wait_until(ended, "the loop's end", timeout_s=30 + iterations, every_s=0.5)
-    starts = [datetime.fromisoformat(row.started_at).timestamp() for row in ledger.rows(loop, after=0)]
-    assert len(starts) == iterations, f"{len(starts)} rows of {iterations}"
-    gaps = [later - earlier for earlier, later in pairwise(starts)]
+    gaps = gaps_of(beatctl, run(beatctl, folder, iterations), iterations)
     edge = min(50, len(gaps) // 2)
     first, last = gaps[:edge], gaps[-edge:]
     line("median between starts", f"{1000 * median(gaps):.0f} ms", "60 or less is the aim" if in_git else "")
@@ -54,6 +41,30 @@ def measure(beatctl: Beatctl, folder: Path, iterations: int, *, in_git: bool) ->
     line(
         "load of this machine", f"{os.getloadavg()[0]:.1f}", f"{os.cpu_count()} cores; over 2 it had other work as well"
     )
+
+
+def run(beatctl: Beatctl, folder: Path, iterations: int) -> str:
+    """Run a loop of so many iterations to its end; its id."""
+    started = beatctl(*("start", "do nothing", *WORDS, "-n", str(iterations), "-d", "--json"), cwd=folder, expect=0)
+    loop = str(started.json["id"])
+    ledger = Ledger(beatctl.home / "ledger.db")
+
+    def ended() -> bool:
+        status = ledger.status(loop)
+        assert status is not None
+        assert status.state != "paused", f"The loop paused: {status.reason}: {status.detail}"
+        return status.state == "finished"
+
+    wait_until(ended, "the loop's end", timeout_s=30 + iterations, every_s=0.5)
+    return loop
+
+
+def gaps_of(beatctl: Beatctl, loop: str, iterations: int) -> list[float]:
+    """Seconds between the starts of a loop's iterations."""
+    rows = Ledger(beatctl.home / "ledger.db").rows(loop, after=0)
+    assert [row.iteration for row in rows] == list(range(1, iterations + 1)), f"{len(rows)} rows of {iterations}"
+    starts = [datetime.fromisoformat(row.started_at).timestamp() for row in rows]
+    return [later - earlier for earlier, later in pairwise(starts)]
 
 
 def _cpu(beatctl: Beatctl) -> dict[str, float]:
