@@ -7,7 +7,7 @@ it runs, and end it when (and only when) the loop is cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,10 +25,12 @@ from beatctl.activities.processes import (
     TryState,
     end,
     end_remains,
+    faults,
     latest_try,
     new_try,
     wait,
 )
+from beatctl.activities.tickets import Hold
 from beatctl.activities.turns import Turn
 
 T = TypeVar("T")
@@ -60,32 +62,47 @@ class _Cancelled(Exception):
 async def run_child(
     run: Path,
     spawner: Spawner,
+    hold: Hold,
     prepare: Callable[[Path], CommandSpec],
-    put_back: Callable[[int], Awaitable[None]],
+    put_back: Callable[[int], None],
     turn: Turn | None = None,
 ) -> Finished:
     """Bring the run named `run` (see run_files.py) to its end, whatever an earlier attempt has done of it.
 
-    `prepare(run)` makes the command of a fresh run, in a thread and only when nothing of it has started, once its
-    `turn` has come. `put_back(k)` undoes what try k, which was lost, left in the workspace. When the loop is cancelled
-    the result (`ended_by` is `cancel`) comes once the whole process tree is gone, CancelledError where nothing had
-    started; a worker that stops leaves the child running and raises a retryable error. Raises NotStarted where its turn
-    did not come.
+    `prepare(run)` makes the command of a fresh run, only when nothing of it has started and once its `turn` has come.
+    `put_back(k)` undoes what try k, which was lost, left in the workspace. Both run in threads, with the loop held; an
+    attempt that was overtaken touches nothing, no child either. When the loop is cancelled the result (`ended_by` is
+    `cancel`) comes once the whole process tree is gone, CancelledError where nothing had started; a worker that stops
+    leaves the child running and raises a retryable error. Raises NotStarted where its turn did not come.
     """
+
+    def latest() -> tuple[Try | None, TryState]:
+        with hold.held():
+            return _latest(run)
+
+    def undo(lost: Try) -> None:
+        with hold.held():
+            put_back(lost.number)
+
+    def new() -> Try:
+        faults.point("child:before-new")
+        with hold.held():
+            return new_try(run, prepare(run))
+
     async with beating() as beat:
         adopted = False
         while True:
-            current, state = await asyncio.to_thread(_latest, run)
+            current, state = await asyncio.to_thread(latest)
             if current is not None and state == "lost":
                 await asyncio.to_thread(end_remains, current)
-                await put_back(current.number)
+                await asyncio.to_thread(undo, current)
                 current, state = None, "fresh"
             if state == "fresh":
                 if current is not None:
                     await end(current)  # a shim that is on its way to it after all spawns nothing
                 if turn is not None:
                     await turn.take(beat)
-                current = await asyncio.to_thread(lambda: new_try(run, prepare(run)))
+                current = await asyncio.to_thread(new)
                 try:
                     await _or_end(spawner.start(current), current)
                 except _Cancelled as cancelled:

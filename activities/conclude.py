@@ -11,8 +11,13 @@ from pydantic import BaseModel
 from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.ledger import Ledger, Mark, Row, Status
 from beatctl.activities.processes import faults
+from beatctl.activities.rebuilding import lost_rows
 from beatctl.activities.snapshot_workspace import told_as_problem
+from beatctl.activities.tickets import Ticket, last_ticket
 from beatctl.activities.workspace import Workspace, WorkspaceProblem, release
+
+_WORTH_A_SYNC_S = 1.0
+"""What took less is as quickly made again, or told from what else is kept."""
 
 
 class ConcludeInput(BaseModel):
@@ -26,6 +31,7 @@ class ConcludeInput(BaseModel):
     """The snapshot to put back; None leaves the work tree alone."""
     keep: str = "left"
     """The ref's name for what that would lose."""
+    ticket: Ticket | None = None
 
 
 class CloseInput(BaseModel):
@@ -40,17 +46,39 @@ class CloseInput(BaseModel):
     """The name of the iteration whose child was ended: what it had done is kept under it before it is undone."""
     restore: str | None = None
     """What the work tree is to hold; edits of the user's, made while no child ran, are left alone all the same."""
+    ticket: Ticket | None = None
+
+
+class Kept(BaseModel):
+    """How a loop stands by what is on disk."""
+
+    status: Status
+    ticket: int
+    """The number of its latest step."""
+
+
+def look_up(home: Home, ledger: Ledger, loop: str) -> Kept:
+    """How the loop stands by the ledger, for a workflow that knows less."""
+    status = ledger.status(loop)
+    assert status is not None, loop
+    return Kept(status=status, ticket=last_ticket(home.loop(loop)))
 
 
 def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str | None:
     """Undo what the evaluator left, label the snapshot, and write the row with the status it leads to.
 
-    Returns the snapshot's commit, which the label has changed.
+    Returns the snapshot's commit, which the label has changed. The row comes last: where it is there, all of it was
+    done by an attempt whose answer was lost, and the files may hold what came after it.
     """
     row, status = given.row, given.status
+    done = ledger.row(status.id, row.iteration)
+    if done is not None:
+        return done.snapshot
     with told_as_problem():
+        lost: list[Row] = []
         if given.restore is not None or given.label is not None:
             workspace = Workspace.load(home.loop(status.id))
+            lost = lost_rows(ledger, home.loop(status.id), workspace, row.iteration)
             if given.restore is not None:
                 workspace.restore(given.restore, keep=given.keep)
             if given.label is not None:
@@ -59,7 +87,7 @@ def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str 
                     update={key: _relabelled(getattr(status, key), row) for key in ("baseline", "best", "base")}
                 )
         faults.point("conclude:before-ledger")
-        ledger.write(status, row)
+        ledger.write(status, *lost, row, lasting=row.duration_s >= _WORTH_A_SYNC_S)
         return row.snapshot
 
 
@@ -73,6 +101,8 @@ def _trailers(row: Row) -> dict[str, str]:
     trailers = {"Beatctl-Iteration": str(row.iteration), "Beatctl-Verdict": row.verdict}
     if row.score is not None:
         trailers["Beatctl-Score"] = repr(row.score)
+    if row.parent is not None:
+        trailers["Beatctl-Parent"] = str(row.parent)
     if row.reason:
         trailers["Beatctl-Reason"] = " ".join(row.reason.split())
     return trailers
@@ -99,11 +129,14 @@ def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
                 rows = [row.model_copy(update={"snapshot": row.snapshot or left}) for row in rows]
             if given.restore is not None and not workspace.edits():
                 workspace.restore(given.restore, keep=None, child_ran=False)
+            there = {row.iteration for row in rows}
+            lost = lost_rows(ledger, loop, workspace, given.status.iteration + 1)
+            rows += [row for row in lost if row.iteration not in there]
             workspace.close()
     except (WorkspaceProblem, OSError) as error:
         words = f"{status.detail} The work tree could not be put back: {error}. Try: beatctl undo {status.id}"
         status = status.model_copy(update={"detail": words.strip()})
-    ledger.write(status, *rows)
+    ledger.write(status, *rows, lasting=True)
     _give_back(home, status)
     return status
 

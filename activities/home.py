@@ -38,6 +38,11 @@ class LoopFolder:
         return self.root / "now.json"
 
     @property
+    def ticket(self) -> Path:
+        """The loop's latest step; held by whoever writes for the loop."""
+        return self.root / "ticket"
+
+    @property
     def task(self) -> Path:
         """The loop's texts, from which each prompt is made: goal, steps, evaluator, check."""
         return self.root / "task.json"

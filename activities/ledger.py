@@ -12,6 +12,8 @@ migration that rewrites the JSON.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -76,6 +78,29 @@ class Row(BaseModel):
     metrics: dict[str, float] = {}
     notes: list[str] = []
     """The user's notes that this iteration's prompt was the first to carry."""
+
+
+def sum_of_steps(name: str, runs: list[AgentRow], *, pipeline: bool) -> AgentRow | None:
+    """An iteration's agent row: its one run, or a pipeline's runs added up, with the steps."""
+    if not runs:
+        return None
+    if not pipeline:
+        return runs[0]
+    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
+    tokens = [run.tokens for run in runs if run.tokens is not None]
+    return AgentRow(
+        name=name,
+        version=runs[-1].version,
+        model=runs[-1].model,
+        exit_code=runs[-1].exit_code,
+        session_id=runs[-1].session_id,
+        cost_usd=round(sum(costs), 6) if costs else None,
+        tokens=sum(tokens) if tokens else None,
+        duration_s=round(sum(run.duration_s for run in runs), 3),
+        adopted=any(run.adopted for run in runs),
+        lost=sum(run.lost for run in runs),
+        steps=runs,
+    )
 
 
 class Experiment(BaseModel):
@@ -236,19 +261,27 @@ class Ledger:
         return connection
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, lasting: bool = False) -> Iterator[sqlite3.Connection]:
+        """`lasting`: it outlives a power cut, and all that was written before it does."""
         connection = self._connection()
-        connection.execute("begin immediate")
+        connection.execute(f"pragma synchronous={'full' if lasting else 'normal'}")
         try:
-            yield connection
-        except BaseException:
-            connection.execute("rollback")
-            raise
-        connection.execute("commit")
+            connection.execute("begin immediate")
+            try:
+                yield connection
+                connection.execute("commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from error
 
     def add_loop(self, status: Status, spec: str, started: float) -> bool:
         """Record a new loop. False when the id is taken."""
-        with self._transaction() as db:
+        with self._transaction(lasting=True) as db:
             done = db.execute(
                 "insert into loops (loop, started, version, status, spec) values (?, ?, ?, ?, ?) "
                 "on conflict do nothing",
@@ -258,7 +291,7 @@ class Ledger:
 
     def reopen(self, status: Status, ended: int) -> bool:
         """Record that a loop which ended with the version `ended` goes on. False where it is another by now."""
-        with self._transaction() as db:
+        with self._transaction(lasting=True) as db:
             done = db.execute(
                 "update loops set version = ?, status = ? where loop = ? and version = ?",
                 (status.version, status.model_dump_json(), status.id, ended),
@@ -271,9 +304,12 @@ class Ledger:
             db.execute("delete from loops where loop = ?", (loop,))
             db.execute("delete from rows where loop = ?", (loop,))
 
-    def write(self, status: Status, *rows: Row) -> None:
-        """Upsert rows and the status they lead to, together; a status older than what is there is passed over."""
-        with self._transaction() as db:
+    def write(self, status: Status, *rows: Row, lasting: bool = False) -> None:
+        """Upsert rows and the status they lead to, together; a status older than what is there is passed over.
+
+        `lasting`: on the disk itself when this returns, which takes it some milliseconds.
+        """
+        with self._transaction(lasting=lasting) as db:
             db.executemany(
                 "insert into rows (loop, iteration, row) values (?, ?, ?) on conflict do update set row = excluded.row",
                 [(status.id, row.iteration, row.model_dump_json()) for row in rows],
@@ -297,10 +333,31 @@ class Ledger:
         found = self._connection().execute("select status from loops order by started desc").fetchall()
         return [Status.model_validate_json(text) for (text,) in found]
 
+    def unfinished(self) -> list[Status]:
+        """Every loop that has not ended."""
+        words = "select status from loops where json_extract(status, '$.state') <> 'finished'"
+        return [Status.model_validate_json(text) for (text,) in self._connection().execute(words).fetchall()]
+
     def row(self, loop: str, iteration: int) -> Row | None:
         words = "select row from rows where loop = ? and iteration = ?"
         found = self._connection().execute(words, (loop, iteration)).fetchone()
         return Row.model_validate_json(found[0]) if found else None
+
+    def newest(self, loop: str) -> int:
+        """The number of a loop's last row; -1 where it has none."""
+        words = "select coalesce(max(iteration), -1) from rows where loop = ?"
+        return int(self._connection().execute(words, (loop,)).fetchone()[0])
+
+    def missing(self, loop: str, below: int) -> list[int]:
+        """The numbers less than `below` for which there is no row: none, where nothing was lost."""
+        words = "select iteration from rows where loop = ? and iteration < ?"
+        found = (
+            self._connection().execute(words.replace("iteration from", "count(*) from", 1), (loop, below)).fetchone()
+        )
+        if found[0] == below:
+            return []
+        there = {number for (number,) in self._connection().execute(words, (loop, below))}
+        return [number for number in range(below) if number not in there]
 
     def rows(self, loop: str, *, after: int = -1, newest_first: bool = False, limit: int = -1) -> list[Row]:
         """A loop's rows with `iteration > after`, oldest first unless told otherwise."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.snapshot_workspace import told_as_problem
+from beatctl.activities.tickets import Ticket
 
 MOST_NOTES = 20
 MOST_BYTES = 4096
@@ -18,6 +19,7 @@ class NotesInput(BaseModel):
     loop: str
     notes: list[str]
     """All of them, oldest first."""
+    ticket: Ticket | None = None
 
 
 def keep_notes(home: Home, given: NotesInput) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from beatctl.activities.home import Home, LoopFolder
 from beatctl.activities.prompt import Task
 from beatctl.activities.snapshot_workspace import told, told_as_problem
+from beatctl.activities.tickets import Ticket
 from beatctl.activities.workspace import Workspace
 
 
@@ -30,6 +31,7 @@ class ReopenInput(BaseModel):
     """The last row's number: runs of an iteration that never got a row are put aside."""
     keep: str
     """The ref's name for what is in the folder, where putting the base back would lose it."""
+    ticket: Ticket | None = None
 
 
 class Reopened(BaseModel):

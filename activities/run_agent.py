@@ -21,6 +21,7 @@ from beatctl.activities.processes import CommandSpec, Spawner
 from beatctl.activities.prompt import MOST_EXPERIMENTS, Standing, Task, compose, last_evaluator_output
 from beatctl.activities.run_files import beside
 from beatctl.activities.text import clean
+from beatctl.activities.tickets import Hold, Ticket
 from beatctl.activities.turns import NotStarted, Turns, Word
 from beatctl.activities.workspace import Workspace, WorkspaceProblem
 
@@ -44,6 +45,7 @@ class RunAgentInput(BaseModel):
     it `unstarted`. None: whatever comes, it is wanted."""
     not_after: float | None = None
     """Unix seconds: what has not started by then is `unstarted`."""
+    ticket: Ticket | None = None
 
 
 class AgentResult(BaseModel):
@@ -109,13 +111,14 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, 
             timeout_s=given.timeout_s,
         )
 
-    async def put_back(lost: int) -> None:
+    def put_back(lost: int) -> None:
         of = f"-step{step}" if step > 1 else ""
-        await asyncio.to_thread(restore_known, loop, f"{given.standing.iteration}{of}-lost{lost}")
+        restore_known(loop, f"{given.standing.iteration}{of}-lost{lost}")
 
+    hold = Hold(loop, ledger, given.ticket)
     with turns.for_agent(loop, what, given.standing.iteration, run, word) as turn:
         try:
-            finished = await run_child(run, spawner, prepare, put_back, turn)
+            finished = await run_child(run, spawner, hold, prepare, put_back, turn)
         except _Edited as edited:
             return AgentResult(status="edited", edits=edited.paths[:20])
         except NotStarted:

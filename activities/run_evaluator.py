@@ -11,11 +11,13 @@ from pydantic import BaseModel
 from beatctl.activities.child import Finished, run_child
 from beatctl.activities.doing import tell
 from beatctl.activities.home import Home
-from beatctl.activities.processes import CommandSpec, Spawner
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.processes import CommandSpec, Spawner, Try
 from beatctl.activities.prompt import tail
 from beatctl.activities.run_agent import restore_known
 from beatctl.activities.run_files import beside
 from beatctl.activities.score import Score, last_line, read_score, shown
+from beatctl.activities.tickets import Hold, Ticket
 from beatctl.activities.turns import NotStarted, Turns
 from beatctl.activities.workspace import Workspace
 
@@ -37,6 +39,7 @@ class RunEvaluatorInput(BaseModel):
     """Whether what it prints is read as a score."""
     untouched: bool = False
     """No child has run since the work tree was taken or put back: what differs after a wait is the user's doing."""
+    ticket: Ticket | None = None
 
 
 class EvaluatorResult(BaseModel):
@@ -92,12 +95,14 @@ class _Edited(Exception):
         self.paths = paths
 
 
-async def run_evaluator(home: Home, spawner: Spawner, turns: Turns, given: RunEvaluatorInput) -> EvaluatorResult:
+async def run_evaluator(
+    home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, given: RunEvaluatorInput
+) -> EvaluatorResult:
     """Run the command to its end: start it, or adopt or read what an earlier attempt started."""
     loop = home.loop(given.loop)
 
-    async def put_back(lost: int) -> None:
-        await asyncio.to_thread(restore_known, loop, f"{given.iteration}-{given.run}-lost{lost}")
+    def put_back(lost: int) -> None:
+        restore_known(loop, f"{given.iteration}-{given.run}-lost{lost}")
 
     def prepared(run: Path) -> CommandSpec:
         if given.untouched and turn.waited_s:
@@ -107,15 +112,29 @@ async def run_evaluator(home: Home, spawner: Spawner, turns: Turns, given: RunEv
         return prepare(home, given, run, waited_s=turn.waited_s)
 
     run = run_path(home, given)
+    hold = Hold(loop, ledger, given.ticket)
     with turns.for_evaluator(loop, given.run, given.iteration, run) as turn:
         try:
-            finished = await run_child(run, spawner, prepared, put_back, turn)
+            finished = await run_child(run, spawner, hold, prepared, put_back, turn)
         except _Edited as edited:
             return EvaluatorResult(ended_by="cancel", started=False, edits=edited.paths[:20])
         except NotStarted:
             return EvaluatorResult(ended_by="cancel", started=False)
     result = await asyncio.to_thread(read_result, given, finished, run)
     return result.model_copy(update={"waited_s": turn.waited_s})
+
+
+def _score(out: str, run: Path) -> Score:
+    score_file = beside(run, _SCORE_FILE)
+    return read_score(out, tail(score_file, _READ) if score_file.exists() else None)
+
+
+def score_of(one: Try) -> float | None:
+    """The score that a try which is over gave."""
+    result = one.result()
+    return (
+        _score(tail(one.stdout, _READ), one.run).value if (result.ended_by, result.exit_code) == ("exit", 0) else None
+    )
 
 
 def run_path(home: Home, given: RunEvaluatorInput) -> Path:
@@ -144,7 +163,7 @@ def prepare(home: Home, given: RunEvaluatorInput, run: Path, *, waited_s: float 
 
 def read_result(given: RunEvaluatorInput, finished: Finished, run: Path) -> EvaluatorResult:
     """How the run ended, and what it said."""
-    result, score_file = finished.result, beside(run, _SCORE_FILE)
+    result = finished.result
     out = tail(finished.try_.stdout, _READ)
     err = tail(finished.try_.stderr, _READ)
     line = shown(last_line(out) or last_line(err) or (result.error or ""))
@@ -164,5 +183,5 @@ def read_result(given: RunEvaluatorInput, finished: Finished, run: Path) -> Eval
     if result.ended_by != "exit" or result.exit_code != 0:
         read.problem = read.words()
         return read
-    score: Score = read_score(out, tail(score_file, _READ) if score_file.exists() else None)
+    score = _score(out, run)
     return read.model_copy(update={"score": score.value, "metrics": score.metrics, "problem": score.problem})

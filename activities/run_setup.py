@@ -7,23 +7,26 @@ from pathlib import Path
 
 from beatctl.activities.child import Finished, run_child
 from beatctl.activities.home import Home
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import Spawner
 from beatctl.activities.prompt import tail
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_path
 from beatctl.activities.score import last_line, shown
+from beatctl.activities.tickets import Hold
 
 
-async def run_setup(home: Home, spawner: Spawner, given: RunEvaluatorInput) -> EvaluatorResult:
+async def run_setup(home: Home, ledger: Ledger, spawner: Spawner, given: RunEvaluatorInput) -> EvaluatorResult:
     """Run the command to its end: start it, or adopt or read what an earlier attempt started.
 
     Whatever it leaves in the worktree belongs to the baseline, which is taken after it.
     """
 
-    async def leave(_lost: int) -> None:
+    def leave(_lost: int) -> None:
         """What a lost try left stays: there is no snapshot to go back to yet. The command runs again over it."""
 
     run = run_path(home, given)
-    finished = await run_child(run, spawner, lambda run: prepare(home, given, run), leave)
+    hold = Hold(home.loop(given.loop), ledger, given.ticket)
+    finished = await run_child(run, spawner, hold, lambda run: prepare(home, given, run), leave)
     return await asyncio.to_thread(read_setup, given, finished, run)
 
 

@@ -18,6 +18,7 @@ from beatctl.activities.home import Home
 from beatctl.activities.processes import StartFailed
 from beatctl.activities.prompt import Task
 from beatctl.activities.text import clean
+from beatctl.activities.tickets import Ticket
 from beatctl.activities.workspace import Workspace, WorkspaceProblem
 
 _MOST_REPAIRED = 20
@@ -34,6 +35,7 @@ class OpenInput(BaseModel):
     own_worktree: bool = False
     """It is a linked worktree that was made for the loop."""
     task: Task
+    ticket: Ticket | None = None
 
 
 class Opened(BaseModel):
@@ -52,6 +54,9 @@ class SnapshotInput(BaseModel):
     message: str
     child_ran: bool = True
     """False: the changes are the user's own, and so is what they did to the repository."""
+    run: str | None = None
+    """What tells the child's run from every other: its work is taken once."""
+    ticket: Ticket | None = None
 
 
 class Snapshot(BaseModel):
@@ -66,10 +71,12 @@ class RestoreInput(BaseModel):
     snapshot: str
     keep: str
     """The ref's name for what the restore would lose, where it would lose anything."""
+    ticket: Ticket | None = None
 
 
 class EditsInput(BaseModel):
     loop: str
+    ticket: Ticket | None = None
 
 
 @contextlib.contextmanager
@@ -103,7 +110,7 @@ def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
     """Undo what a child did to the repository, and take the files as a snapshot."""
     with told_as_problem():
         workspace = Workspace.load(home.loop(given.loop))
-        capture = workspace.capture(given.name, given.message, child_ran=given.child_ran)
+        capture = workspace.capture(given.name, given.message, child_ran=given.child_ran, run=given.run)
         return Snapshot(snapshot=capture.snapshot, changed=capture.changed, repaired=told(capture.repaired))
 
 

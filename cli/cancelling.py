@@ -117,10 +117,13 @@ def _close_here(loops: Loops, status: Status) -> Status:
     """The server knows nothing (any more) of this loop: its start was cut short, or the server's data is gone. Close
     it in the ledger and give the folder back."""
     from beatctl.activities.ledger import timestamp
+    from beatctl.activities.tickets import overtake
     from beatctl.activities.workspace import Workspace, WorkspaceProblem, release
 
-    end_processes(loops, status.id)
     folder = loops.folder(status.id)
+    if folder.root.is_dir():
+        overtake(folder)
+    end_processes(loops, status.id)
     detail = "Closed without the Temporal server, which does not know it."
     held = status.best or status.baseline
     if status.strategy == "optimize" and held is not None and held.snapshot:

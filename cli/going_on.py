@@ -89,13 +89,14 @@ def go_on(loops: Loops, status: Status, typed: TypedLimits, *, detach: bool, for
 
 def planned(loops: Loops, status: Status, typed: TypedLimits) -> Plan:
     """What the loop goes on with. Changes nothing. Raises Usage, Unavailable where it can't or needs no going on."""
+    from beatctl.activities.tickets import last_ticket
     from beatctl.workflows.going_on import state_after
     from beatctl.workflows.spec import Limits
 
     refuse_what_is_over(status)
     limits = Limits(**more_of(status, checked(typed, "resume", iterations_done(status), status)))
     now = time.time()
-    state = state_after(status, limits, now)
+    state = state_after(status, limits, now, last_ticket(loops.folder(status.id)))
     spec = _spec(loops, status)
     refuse_what_would_end(status, state, spec, limits, now)
     root = Path(spec.worktree)
@@ -237,12 +238,20 @@ def _shortened(paths: list[str]) -> str:
 def _begun(loops: Loops, plan: Plan, running: Running, environ: Mapping[str, str]) -> Status:
     """Claim the folder, keep this shell's environment, start the workflow. Whatever fails on the way, the loop is
     finished as before. Raises Usage (folder in use), Unavailable."""
+    from beatctl.activities.being_started import being_started
+
+    status = plan.status
+    spec = plan.spec.model_copy(update={"ui_url": starting.ui_url(running, status.id), **starting.lowered(loops)})
+    _wait_for_the_end(status, running, environ)
+    with being_started(loops.folder(status.id)):
+        return _started(loops, plan, spec, running, environ)
+
+
+def _started(loops: Loops, plan: Plan, spec: LoopSpec, running: Running, environ: Mapping[str, str]) -> Status:
     from beatctl.activities.workspace import release
     from beatctl.workflows.state import LoopInput
 
     status, root = plan.status, Path(plan.spec.worktree)
-    spec = plan.spec.model_copy(update={"ui_url": starting.ui_url(running, status.id), **starting.lowered(loops)})
-    _wait_for_the_end(status, running, environ)
     if not loops.ledger.reopen(plan.state.status(spec, time.time()), status.version):
         raise Usage(f"Loop {status.id} goes on already: beatctl watch {status.id}")
     asked_server = claimed = False
@@ -268,6 +277,34 @@ def _begun(loops: Loops, plan: Plan, running: Running, environ: Mapping[str, str
             say(f"{status.id} is as it ended; the folder is untouched.")
         raise
     return loops.status(status.id)
+
+
+def go_on_from_ledger(loops: Loops, status: Status, typed: TypedLimits) -> Status:
+    """Go on with a loop that has not ended and that the server does not know, from its ledger and what has run.
+
+    Raises Usage, Unavailable.
+    """
+    from beatctl.activities.being_started import being_started
+    from beatctl.activities.tickets import last_ticket
+    from beatctl.cli.act import until
+    from beatctl.workflows.going_on import caught_up
+    from beatctl.workflows.spec import Limits
+    from beatctl.workflows.state import LoopInput
+
+    limits = Limits(**{**status.limits, **checked(typed, "resume", status.limits.get("max_iterations") or 0, status)})
+    spec, folder = _spec(loops, status), loops.folder(status.id)
+    environ = service.environ_of(status, loops.environ)
+    running = service.ensure(loops, environ)
+    spec = spec.model_copy(update={"ui_url": starting.ui_url(running, status.id), **starting.lowered(loops)})
+    opened = loops.ledger.newest(status.id) >= 0
+    with being_started(folder):
+        if not folder.environment.exists():
+            starting.write_folder(loops, status.id, Path(spec.directory))
+        state = caught_up(status, time.time(), last_ticket(folder), opened=opened)
+        asked = state.asked if state.asked == "stop" else None  # a pause is over: that is what was typed
+        given = LoopInput(spec=spec, state=state.model_copy(update={"limits": limits, "asked": asked}))
+        service.with_client(running, environ, lambda client: starting.start_workflow(client, loops, given, again=True))
+    return until(loops, status.id, lambda now: now.version > status.version)
 
 
 def _wait_for_the_end(status: Status, running: Running, environ: Mapping[str, str]) -> None:

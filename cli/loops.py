@@ -143,7 +143,9 @@ def as_of_now(status: Status) -> Status:
     if status.state == "finished" or not status.started_at:
         return status
     started = datetime.fromisoformat(status.started_at).timestamp()
-    return status.model_copy(update={"elapsed_s": round(max(0.0, time.time() - started - status.idle_s), 3)})
+    # The clock may have been set back since.
+    elapsed = max(status.elapsed_s, time.time() - started - status.idle_s)
+    return status.model_copy(update={"elapsed_s": round(elapsed, 3)})
 
 
 def in_line(status: Status, note: Doing | None) -> Status:

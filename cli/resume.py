@@ -13,6 +13,7 @@ from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, say
 from beatctl.cli.problems import Usage
+from beatctl.cli.service import LoopUnknown
 from beatctl.cli.setting import change_limits, checked
 from beatctl.cli.view import print_status_json
 
@@ -61,7 +62,20 @@ def resume(
             waits = " for its turn" if status.state == "waiting" else ""
             out(f"{status.id} is {status.state}{waits}{ending}: nothing to resume.")
         return 0
-    if typed.given():
-        changed = change_limits(loops, status, typed, "resume")
-        say(f"{status.id}: {render.limits_changed(status.limits, changed.limits)}")
-    return go_on_from_pause(loops, status, as_json)
+    try:
+        if typed.given():
+            changed = change_limits(loops, status, typed, "resume")
+            say(f"{status.id}: {render.limits_changed(status.limits, changed.limits)}")
+        return go_on_from_pause(loops, status, as_json)
+    except LoopUnknown:
+        status = loops.status(status.id)
+        if status.state == "finished":
+            raise
+    from beatctl.cli.going_on import go_on_from_ledger
+
+    shown = go_on_from_ledger(loops, status, typed)
+    if as_json:
+        print_status_json(shown)
+    else:
+        out(f"{shown.id} goes on from its ledger, after iteration {status.iteration}.")
+    return 0

@@ -27,7 +27,9 @@ class LoopUnknown(Problem):
 
 
 def workflow_id(loop: str) -> str:
-    return f"beatctl-{loop}"
+    from beatctl.worker import connection
+
+    return connection.workflow_id(loop)
 
 
 def environ_of(status: Status, environ: Mapping[str, str]) -> dict[str, str]:

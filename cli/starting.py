@@ -126,6 +126,23 @@ def start_loop(
 
     Whatever fails on the way, nothing of it is left. Raises Usage (folder in use), Unavailable.
     """
+    with contextlib.ExitStack() as held:
+        return _start(held, loops, chosen, agent, directory, root, running, origin, allow_large)
+
+
+def _start(
+    held: contextlib.ExitStack,
+    loops: Loops,
+    chosen: Chosen,
+    agent: AgentSpec,
+    directory: Path,
+    root: Path,
+    running: Running,
+    origin: Origin | None,
+    allow_large: bool,
+) -> Status:
+    from beatctl.activities.being_started import being_started
+
     started = time.time()
     while True:
         loop = new_id({status.id for status in loops.all()})
@@ -134,6 +151,7 @@ def start_loop(
             directory = root / origin.below
         spec = make_spec(loops, chosen, loop, agent, directory, root, running, origin=origin, allow_large=allow_large)
         status = first_status(spec, started)
+        held.enter_context(being_started(loops.folder(loop)))
         if loops.ledger.add_loop(status, spec.model_dump_json(), started):
             break
     from beatctl.workflows.state import LoopInput

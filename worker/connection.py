@@ -107,6 +107,11 @@ def _reason(problem: Exception) -> str:
     return (message[1] if message else text).replace("\n", " ")[:200]
 
 
+def workflow_id(loop: str) -> str:
+    """The id of a loop's workflow."""
+    return f"beatctl-{loop}"
+
+
 def task_queue(home: Home) -> str:
     """The queue of this host and home: the loops' files are here, and so must be their worker.
 

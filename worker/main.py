@@ -105,6 +105,7 @@ async def run(home: Home, connection: Connection) -> None:
     from beatctl.activities.processes import Spawner, faults
     from beatctl.activities.turns import Turns
     from beatctl.worker.edges import Edges
+    from beatctl.worker.lost_loops import look_for_lost_loops
     from beatctl.workflows.loop import LoopWorkflow
 
     client = await _connect_in_time(connection, stop)
@@ -120,11 +121,15 @@ async def run(home: Home, connection: Connection) -> None:
         hosted = Activities(home, spawner, turns).all()
         edges = [Edges()] if faults.arm(hand_on=True) else []
         worker = build_worker(client, queue, [LoopWorkflow], hosted, executor, deployment(connection), edges)
-        announced = asyncio.create_task(_announce(client, queue, RunFolder(home.root, connection.label)))
+        beside = [
+            asyncio.create_task(_announce(client, queue, RunFolder(home.root, connection.label))),
+            asyncio.create_task(look_for_lost_loops(client, home, connection)),
+        ]
         try:
             await run_until(worker, stop)
         finally:
-            announced.cancel()
+            for task in beside:
+                task.cancel()
             await spawner.close()
 
 

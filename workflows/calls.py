@@ -16,7 +16,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.conclude import CloseInput, ConcludeInput
+from beatctl.activities.conclude import CloseInput, ConcludeInput, Kept
 from beatctl.activities.host import Activities
 from beatctl.activities.ledger import Status
 from beatctl.activities.missing_files import MissingInput
@@ -26,6 +26,7 @@ from beatctl.activities.reopen_workspace import Reopened, ReopenInput
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
 from beatctl.activities.snapshot_workspace import EditsInput, Opened, OpenInput, RestoreInput, Snapshot, SnapshotInput
+from beatctl.activities.tickets import Ticket
 from beatctl.workflows.spec import LoopSpec
 
 Given = TypeVar("Given")
@@ -43,13 +44,20 @@ _QUICK_LIMIT = timedelta(minutes=30)
 _PAUSES = ("no-space", "folder-gone", "workspace")
 
 
+class Behind(Exception):
+    """The ledger has what this workflow is about to do: a power cut set the server's data back."""
+
+
 class Calls:
     """The activities of one loop, with its spec filled in."""
 
-    def __init__(self, spec: LoopSpec, wait: Callable[[str, str], Awaitable[None]]) -> None:
-        """`wait(reason, detail)` pauses the loop until it is resumed."""
+    def __init__(
+        self, spec: LoopSpec, wait: Callable[[str, str], Awaitable[None]], ticket: Callable[[], Ticket]
+    ) -> None:
+        """`wait(reason, detail)` pauses the loop until it is resumed; `ticket()` begins its next step."""
         self._spec = spec
         self._wait = wait
+        self._ticket = ticket
 
     async def _sure(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """The call's result, however often the workspace has to be mended before there is one."""
@@ -59,6 +67,7 @@ class Calls:
             except FailureError as error:
                 if is_cancelled_exception(error):
                     raise
+                raise_if_behind(error)
                 await self._wait(*problem_of(error))
 
     async def _begin(self, call: Callable[[], Awaitable[Result]]) -> Result:
@@ -74,16 +83,21 @@ class Calls:
             allow_large=spec.allow_large,
             own_worktree=spec.origin is not None,
             task=task_of(spec),
+            ticket=self._ticket(),
         )
-        return await workflow.execute_activity_method(
-            Activities.open_workspace,
-            given,
-            start_to_close_timeout=_NO_LIMIT,  # it waits for its turn
-            heartbeat_timeout=_HEARTBEAT,
-            retry_policy=_ADOPT,  # what goes wrong says itself when there is no hope
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary="baseline snapshot",
-        )
+        try:
+            return await workflow.execute_activity_method(
+                Activities.open_workspace,
+                given,
+                start_to_close_timeout=_NO_LIMIT,  # it waits for its turn
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_ADOPT,  # what goes wrong says itself when there is no hope
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary="baseline snapshot",
+            )
+        except FailureError as error:
+            raise_if_behind(error)
+            raise
 
     async def reopen(self, base: str | None, after: int, keep: str) -> Reopened:
         """See ReopenInput."""
@@ -96,6 +110,7 @@ class Calls:
             base=base,
             after=after,
             keep=keep,
+            ticket=self._ticket(),
         )
         return await self._begin(
             lambda: workflow.execute_activity_method(
@@ -119,7 +134,7 @@ class Calls:
         as_of: int | None,
         not_after: float | None,
     ) -> AgentResult:
-        step = f" step {standing.step}" if self._spec.steps else ""
+        step, ticket = f" step {standing.step}" if self._spec.steps else "", self._ticket()
         return await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_agent,
@@ -133,6 +148,7 @@ class Calls:
                     standing=standing,
                     as_of=as_of,
                     not_after=not_after,
+                    ticket=ticket,
                 ),
                 start_to_close_timeout=_NO_LIMIT,  # the shim keeps the run's own; its wait for a turn has none
                 heartbeat_timeout=_HEARTBEAT,
@@ -145,6 +161,7 @@ class Calls:
     async def run_evaluator(
         self, command: str, iteration: int, run: str, timeout_s: float, *, scored: bool, untouched: bool
     ) -> EvaluatorResult:
+        ticket = self._ticket()
         result = await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_evaluator,
@@ -157,6 +174,7 @@ class Calls:
                     directory=self._spec.directory,
                     scored=scored,
                     untouched=untouched,
+                    ticket=ticket,
                 ),
                 start_to_close_timeout=_NO_LIMIT,  # as an agent's
                 heartbeat_timeout=_HEARTBEAT,
@@ -170,7 +188,7 @@ class Calls:
         return result
 
     async def run_setup(self, command: str) -> EvaluatorResult:
-        spec = self._spec
+        spec, ticket = self._spec, self._ticket()
         result = await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_setup,
@@ -182,6 +200,7 @@ class Calls:
                     timeout_s=spec.setup_timeout_s,
                     directory=spec.directory,
                     scored=False,
+                    ticket=ticket,
                 ),
                 start_to_close_timeout=_limit(spec.setup_timeout_s),
                 heartbeat_timeout=_HEARTBEAT,
@@ -204,35 +223,44 @@ class Calls:
                 raise
             return ""  # a hint is no reason to fail
 
-    async def snapshot(self, name: str, *, child_ran: bool = True) -> Snapshot:
+    async def snapshot(self, name: str, *, child_ran: bool = True, run: str | None = None) -> Snapshot:
+        """`run`: see SnapshotInput."""
         message = f"beatctl: {self._spec.id} experiment {name}"
-        given = SnapshotInput(loop=self._spec.id, name=name, message=message, child_ran=child_ran)
+        given = SnapshotInput(
+            loop=self._spec.id, name=name, message=message, child_ran=child_ran, run=run, ticket=self._ticket()
+        )
         return await self._begin(lambda: _locally(Activities.snapshot_workspace, given, summary=f"#{name} snapshot"))
 
     async def restore(self, snapshot: str, keep: str) -> list[str]:
-        given = RestoreInput(loop=self._spec.id, snapshot=snapshot, keep=keep)
+        given = RestoreInput(loop=self._spec.id, snapshot=snapshot, keep=keep, ticket=self._ticket())
         return await self._begin(lambda: _locally(Activities.restore_workspace, given, summary="restore"))
 
     async def find_edits(self) -> list[str]:
-        given = EditsInput(loop=self._spec.id)
+        given = EditsInput(loop=self._spec.id, ticket=self._ticket())
         return await self._begin(lambda: _locally(Activities.find_edits, given, summary="look for edits"))
 
     async def keep_notes(self, notes: list[str]) -> None:
-        given = NotesInput(loop=self._spec.id, notes=notes)
+        given = NotesInput(loop=self._spec.id, notes=notes, ticket=self._ticket())
         await self._begin(lambda: _locally(Activities.keep_notes, given, summary="notes"))
 
     async def conclude(self, given: ConcludeInput) -> str | None:
+        given = given.model_copy(update={"ticket": self._ticket()})
         return await self._sure(
             lambda: _locally(
                 Activities.conclude_iteration, given, summary=f"#{given.row.iteration} {given.row.verdict}"
             )
         )
 
+    async def look_up(self) -> Kept:
+        """How the loop stands by the ledger."""
+        return await _locally(Activities.look_up, self._spec.id, summary="look into the ledger", retry=_ADOPT)
+
     async def publish(self, status: Status) -> None:
         await _start_locally(Activities.publish_status, status, f"status: {status.state}", _QUICK)
 
     async def close(self, given: CloseInput) -> Status:
         """Tried for as long as it takes: a loop whose end nobody wrote down would hold its folder for ever."""
+        given = given.model_copy(update={"ticket": self._ticket()})
         return await _locally(Activities.close_workspace, given, summary=f"close: {given.status.outcome}", retry=_ADOPT)
 
 
@@ -279,6 +307,13 @@ def _start_locally(
     return workflow.start_local_activity_method(
         activity, given, start_to_close_timeout=_QUICK_LIMIT, retry_policy=retry, summary=summary
     )
+
+
+def raise_if_behind(error: FailureError) -> None:
+    """Raises Behind where that is what an activity has found."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(cause, ApplicationError) and cause.type == "behind":
+        raise Behind from error
 
 
 def problem_of(error: FailureError) -> tuple[str, str]:

@@ -11,10 +11,10 @@ from beatctl.workflows.spec import Limits
 from beatctl.workflows.state import LoopState
 
 
-def state_after(status: Status, limits: Limits, now: float) -> LoopState:
+def state_after(status: Status, limits: Limits, now: float, ticket: int) -> LoopState:
     """The state a finished loop goes on with: what it has come to is kept, what is counted in a row begins anew.
 
-    Pure. `status` as the loop ended with it; `now` in unix seconds.
+    Pure. `status` as the loop ended with it; `now` in unix seconds; `ticket` the number of its last step.
     """
     started = _seconds(status.started_at, now)
     ended = _seconds(status.ended_at, now)
@@ -40,7 +40,32 @@ def state_after(status: Status, limits: Limits, now: float) -> LoopState:
         notes=[note.model_copy() for note in status.notes],
         notes_kept=not status.notes,
         version=status.version + 1,
+        ticket=ticket,
     )
+
+
+def caught_up(status: Status, now: float, ticket: int, *, opened: bool = True) -> LoopState:
+    """The state of a loop that had not ended, from its ledger: what the server has of it is gone, or older.
+
+    `opened`: the ledger has its baseline. Pure; as `state_after`, but nothing begins anew. How many iterations in a row
+    changed nothing is not known any more.
+    """
+    state = state_after(status, Limits.model_validate(status.limits), now, ticket)
+    state.reopen, state.caught_up, state.opened = False, True, opened
+    if not opened:
+        state.baseline = state.best = state.base = state.first = None
+        state.cooled = False
+    state.idle_s, state.now = status.idle_s, "going on from the ledger"
+    state.failures = status.failures
+    if status.strategy == "retry":
+        state.passed = status.best is not None
+    elif status.best is not None:
+        state.since_keep = status.iteration - status.best.iteration
+    if status.asked in ("pause", "stop"):
+        state.asked = status.asked
+    elif status.state == "paused" and status.reason == "asked":
+        state.asked = "pause"
+    return state
 
 
 def _seconds(timestamp: str | None, otherwise: float) -> float:

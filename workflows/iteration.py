@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, timestamp
+from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, sum_of_steps, timestamp
 from beatctl.activities.prompt import Standing
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.run_evaluator import EvaluatorResult
 from beatctl.workflows.calls import Calls, heed_cancel
 from beatctl.workflows.notes import hand_out, take_back
 from beatctl.workflows.spec import LoopSpec
-from beatctl.workflows.state import LoopState, sum_of_steps
+from beatctl.workflows.state import LoopState
 from beatctl.workflows.verdict import (
     Judgement,
     judge_agent,
@@ -62,6 +62,9 @@ class Experiment:
 
     number: int
     started_at: float
+    """By the machine's clock, for the row."""
+    began: float | None = None
+    """The same by the loop's own time, once an agent has run."""
     agents: list[AgentRow] = field(default_factory=list)
     evaluations: list[EvaluatorResult] = field(default_factory=list)
     summary: str = ""
@@ -122,7 +125,7 @@ class Experiment:
             score=judgement.score,
             samples=[run.score for run in self.evaluations if run.score is not None],
             started_at=timestamp(self.started_at),
-            duration_s=round(max(0.0, loop.time() - self.started_at - self.waited_s), 3),
+            duration_s=round(max(0.0, loop.time() - (self.began or self.started_at) - self.waited_s), 3),
             agent=sum_of_steps(spec.agent.name, self.agents, pipeline=bool(spec.steps)),
             evaluator=evaluator,
             snapshot=self.snapshot,
@@ -154,6 +157,7 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
             return _too_late(spec, step)
         if step == 1:
             it.started_at = result.started_at or it.started_at
+            it.began = loop.time() - result.duration_s
         else:
             it.waited_s += result.waited_s
         it.agents.append(_agent_row(spec, result))
@@ -161,7 +165,7 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
         loop.doing(f"snapshot of #{it.number}")
         last = step == steps or result.status != "done"
         ref = it.name if last else f"{it.name}-step{step}"
-        taken = await loop.calls.snapshot(ref)
+        taken = await loop.calls.snapshot(ref, run=repr(result.started_at) if result.started_at else None)
         it.take(taken.snapshot, ref)
         it.changed = it.changed or taken.changed
         it.repaired += [what for what in taken.repaired if what not in it.repaired]

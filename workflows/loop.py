@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
@@ -15,12 +15,13 @@ with workflow.unsafe.imports_passed_through():
 
     from beatctl.activities.conclude import CloseInput, ConcludeInput
     from beatctl.activities.ledger import Status
+    from beatctl.activities.tickets import Ticket
     from beatctl.workflows import notes
     from beatctl.workflows.baseline import baseline
-    from beatctl.workflows.calls import Calls, heed_cancel, problem_of
+    from beatctl.workflows.calls import Behind, Calls, heed_cancel, problem_of
     from beatctl.workflows.details import details
     from beatctl.workflows.edits import take_in
-    from beatctl.workflows.going_on import reopen
+    from beatctl.workflows.going_on import caught_up, reopen
     from beatctl.workflows.iteration import Edited, Experiment, Undecided, evaluate, mark, run_agents
     from beatctl.workflows.spec import Limits
     from beatctl.workflows.state import LoopInput, LoopState
@@ -44,6 +45,13 @@ class Stopped(Exception):
     """`stop` was asked for while the loop was paused."""
 
 
+class Ended(Exception):
+    """By the ledger the loop has ended; the server had forgotten."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+
+
 @workflow.defn(name="Loop")
 class LoopWorkflow:
     """Works on one goal until it is reached or a limit ends it. Its result is the loop's last status."""
@@ -51,8 +59,8 @@ class LoopWorkflow:
     @workflow.init
     def __init__(self, given: LoopInput) -> None:
         self.spec = given.spec
-        self.state = given.state or LoopState(limits=given.spec.limits, started_at=self.time())
-        self.calls = Calls(self.spec, self.wait)
+        self.state = given.state or LoopState(limits=given.spec.limits, started_at=workflow.now().timestamp())
+        self.calls = Calls(self.spec, self.wait, self.ticket)
         self._resumed = False
         self._limits_changed = False
         self._published = self.state.version
@@ -122,7 +130,10 @@ class LoopWorkflow:
         reason: Reason
         workflow.set_current_details(details(self.spec, self.state))
         try:
-            reason, detail = await self._work()
+            reason, detail = await self._go()
+        except Ended as ended:
+            publisher.cancel()
+            return ended.status
         except Stopped:
             reason, detail = "stopped", ""
         except (asyncio.CancelledError, FailureError) as error:
@@ -136,9 +147,24 @@ class LoopWorkflow:
             raise cancelled
         return status
 
+    async def _go(self) -> tuple[Reason, str]:
+        """Work; where the ledger turns out to know more than this workflow, go on from there."""
+        try:
+            return await self._work()
+        except Behind:
+            kept = await self.calls.look_up()
+        if kept.status.state == "finished":
+            raise Ended(kept.status)
+        self.state, self.current = caught_up(kept.status, self.time(), max(kept.ticket, self.state.ticket)), None
+        heed_cancel()
+        return self._continue()
+
     async def _work(self) -> tuple[Reason, str]:
         """Baseline, then iterations until there is a reason to end."""
         state = self.state
+        if state.caught_up:
+            state.caught_up = False
+            self.changed()
         if not state.opened:
             self.current = Experiment(0, self.time())
             ended = await baseline(self, self.current)
@@ -295,6 +321,10 @@ class LoopWorkflow:
         await workflow.wait_condition(
             lambda: workflow.all_handlers_finished() and self._published >= self.state.version
         )
+        self._continue()
+
+    def _continue(self) -> NoReturn:
+        """As a new run of the chain."""
         found_by = workflow.info().typed_search_attributes
         kept = [SearchAttributePair(key, value) for key in _FOUND_BY if (value := found_by.get(key)) is not None]
         # Else each run of a long chain would be found among the loops that run.
@@ -308,7 +338,11 @@ class LoopWorkflow:
         state, it = self.state, self.current
         child_ran = it is not None and (it.touched or (it.running and state.state != "paused"))
         row = it.written if it is not None else None
-        if it is not None and row is None and it.number > 0 and (it.agents or child_ran):
+        if it is not None and row is None and it.number == 0 and state.first is not None:
+            it.judgement = Judgement("baseline", f"{reason} before it was judged")
+            row = it.row(self, None)
+            state.count(row)
+        elif it is not None and row is None and it.number > 0 and (it.agents or child_ran):
             it.judgement = Judgement("inconclusive" if it.edits else "crash", f"{reason} before it was judged")
             row = it.row(self, state.base.iteration if state.base else None)
             state.count(row)
@@ -338,8 +372,14 @@ class LoopWorkflow:
 
     # Telling ------------------------------------------------------------------------------------------------------
 
+    def ticket(self) -> Ticket:
+        """The next step's."""
+        self.state.ticket += 1
+        number = self.current.number if self.current is not None else self.state.iteration + 1
+        return Ticket(number=self.state.ticket, iteration=number)
+
     def time(self) -> float:
-        return workflow.now().timestamp()
+        return self.state.time(workflow.now().timestamp())
 
     def doing(self, now: str) -> None:
         """Note what the loop does next, for the Web UI."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Row, State, Status, timestamp
+from beatctl.activities.ledger import Mark, Note, Outcome, Row, State, Status, timestamp
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
 
@@ -18,6 +18,10 @@ class LoopState(BaseModel):
     started_at: float
     idle_s: float = 0.0
     """Between an end and going on, in all: no part of the time that the loop took."""
+    last_s: float = 0.0
+    """The loop's own time when it was last asked for."""
+    set_back_s: float = 0.0
+    """By how much the machine's clock was set back since the loop began, in all."""
     state: State = "running"
     outcome: Outcome | None = None
     reason: str | None = None
@@ -27,6 +31,8 @@ class LoopState(BaseModel):
     opened: bool = False
     reopen: bool = False
     """It had ended and goes on: the folder is to be taken again."""
+    caught_up: bool = False
+    """It goes on from the ledger, whose status says something else until it is written."""
     iteration: int = 0
     """The last row's number."""
     edit_rows: int = 0
@@ -52,6 +58,8 @@ class LoopState(BaseModel):
     cooled: bool = False
     """The cooldown before the next iteration is over."""
     notes: list[Note] = []
+    ticket: int = 0
+    """Counts the loop's steps, so that one that was overtaken is known (activities/tickets.py)."""
     notes_kept: bool = True
     """Whether they are written where prompts are made."""
     version: int = 0
@@ -64,13 +72,23 @@ class LoopState(BaseModel):
             self.cost_usd = round(self.cost_usd + (row.agent.cost_usd or 0.0), 6)
             self.tokens += row.agent.tokens or 0
 
+    def time(self, clock: float) -> float:
+        """The loop's own time, with the machine's clock at `clock`: where that was set back it goes on from where it
+        was, so that no limit lasts longer. A clock that was set ahead cannot be told from time that has passed."""
+        now = clock + self.set_back_s
+        if now < self.last_s:
+            self.set_back_s += self.last_s - now
+            now = self.last_s
+        self.last_s = now
+        return now
+
     def elapsed(self, now: float) -> float:
         """Seconds that the loop has taken until `now`, waits included."""
         return now - self.started_at - self.idle_s
 
     def ends_at(self) -> float | None:
-        """When `--for` is over, in unix seconds."""
-        return self.started_at + self.idle_s + self.limits.for_s if self.limits.for_s else None
+        """When `--for` is over, in unix seconds by the machine's clock."""
+        return self.started_at + self.idle_s + self.limits.for_s - self.set_back_s if self.limits.for_s else None
 
     def progress(self, spec: LoopSpec, now: float) -> Progress:
         """What the decision to go on rests on."""
@@ -137,26 +155,3 @@ class LoopInput(BaseModel):
 
     spec: LoopSpec
     state: LoopState | None = None
-
-
-def sum_of_steps(name: str, runs: list[AgentRow], *, pipeline: bool) -> AgentRow | None:
-    """An iteration's agent row: its one run, or a pipeline's runs added up, with the steps."""
-    if not runs:
-        return None
-    if not pipeline:
-        return runs[0]
-    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
-    tokens = [run.tokens for run in runs if run.tokens is not None]
-    return AgentRow(
-        name=name,
-        version=runs[-1].version,
-        model=runs[-1].model,
-        exit_code=runs[-1].exit_code,
-        session_id=runs[-1].session_id,
-        cost_usd=round(sum(costs), 6) if costs else None,
-        tokens=sum(tokens) if tokens else None,
-        duration_s=round(sum(run.duration_s for run in runs), 3),
-        adopted=any(run.adopted for run in runs),
-        lost=sum(run.lost for run in runs),
-        steps=runs,
-    )

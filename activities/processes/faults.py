@@ -2,9 +2,10 @@
 
 Places: `spawner:after-fork`, `shim:before-started`, `shim:after-started`, `shim:after-spawn`, `shim:before-result`,
 `shim:after-result`; in the worker `conclude:before-ledger`, and by an activity's name `before:NAME` and `after:NAME`
-(done, but not told). A place fires while there is no such file, and creates it first; without a file it fires each
-time. Unset, as always outside tests, it does nothing. The worker hands it on to its spawner, which keeps it from its
-children. Standard library only.
+(done, but not told), and `child:before-new` before a run's try is made. `PLACE=STOP` stops the process there instead,
+as a hung one is, until it gets SIGCONT. A place fires while there is no such file, and creates it first; without a
+file it fires each time. Unset, as always outside tests, it does nothing. The worker hands it on to its spawner, which
+keeps it from its children. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from __future__ import annotations
 import os
 import signal
 
-_places: dict[str, str] = {}
-"""Each place, and the file that says that it has fired; empty: it fires each time."""
+_places: dict[str, tuple[str, signal.Signals]] = {}
+"""Each place, the file that says that it has fired (empty: it fires each time), and how."""
 
 
 def arm(*, hand_on: bool = False) -> bool:
@@ -26,17 +27,19 @@ def arm(*, hand_on: bool = False) -> bool:
         os.environ.pop("BEATCTL_FAULT", None)
     for word in words.split(",") if words else ():
         place, _, once = word.partition("@")
-        _places[place] = once
+        place, _, how = place.partition("=")
+        _places[place] = once, signal.Signals[f"SIG{how or 'KILL'}"]
     return bool(_places)
 
 
 def point(place: str) -> None:
-    """Die here by SIGKILL, if this is a place that was asked for."""
+    """Die (or stop) here, if this is a place that was asked for."""
     if place not in _places:
         return
-    if once := _places[place]:
+    once, how = _places[place]
+    if once:
         try:
             os.close(os.open(once, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             return
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), how)

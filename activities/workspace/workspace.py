@@ -32,6 +32,9 @@ from .work_tree import Look, WorkTree
 
 T = TypeVar("T")
 SHOWN_PATHS = 20
+_RUN = "Beatctl-Run"
+_STATE = "Beatctl-State"
+"""The number of the state that a restore began from, in what it kept."""
 
 
 class Capture(BaseModel):
@@ -148,13 +151,18 @@ class Workspace:
             _, _, tree, manifest = self._twice(self._taken)
             return (tree, manifest) == (wanted.tree, wanted.manifest)
 
-    def capture(self, name: str, message: str, *, child_ran: bool = True) -> Capture:
+    def capture(self, name: str, message: str, *, child_ran: bool = True, run: str | None = None) -> Capture:
         """Undo what a child did to the repository, and keep the files as refs/beatctl/<loop>/<name>.
 
         Repeated with the same name it gives the same answer. `child_ran=False`: the changes are the user's own, and
-        what they did to the repository stays.
+        what they did to the repository stays. `run`: whose work it is; taken once and asked for again, whatever has
+        been done to the files since, it is put back and given anew.
         """
         with self._operation():
+            before_that = self._captured(name, run)
+            if before_that is not None:
+                return before_that
+            message = with_trailers(message, {_RUN: run}) if run is not None else message
             repaired, kept = self._guard(name) if child_ran else self._accept()
             state = self._state
             before = state.last.before if state.last and state.last.name == name else state.known
@@ -216,6 +224,17 @@ class Workspace:
                 self._state.baseline = new
             self._state.save(self._place)
             return new
+
+    def trailers(self, name: str) -> tuple[str, dict[str, str]] | None:
+        """The snapshot refs/beatctl/<loop>/<name> and what it was labelled with; None where there is none."""
+        held = self._refs.read(name)
+        if held is None:
+            return None
+        try:
+            lines = self._private.read_commit(held).message.splitlines()
+        except WorkspaceProblem:
+            return None
+        return held, dict(line.split(": ", 1) for line in lines if line.startswith("Beatctl-") and ": " in line)
 
     def diff(
         self, a: str, b: str, *, stat: bool = False, paths: Sequence[str] | None = None, color: bool = False
@@ -305,15 +324,49 @@ class Workspace:
         changes = self._private.start_changes(self._state.known.tree, target.tree)
         look = self._tree.look()
         differences = self._tree.differences(look) if keep is not None else []
-        if keep is not None and differences:
+        if keep is not None and differences and not self._keeps_first(keep):
             kept = self._tree.small_enough(look.scan.added) if child_ran else look.scan.added
             tree, manifest = self._tree.record(look, [*look.scan.dirty, *kept])
-            self._commit(keep, f"beatctl: kept before restoring {target.commit[:12]}", tree, manifest, self.known)
+            message = f"beatctl: kept before restoring {target.commit[:12]}"
+            self._commit(keep, with_trailers(message, {_STATE: str(self._state.number)}), tree, manifest, self.known)
             look = self._tree.look(look)
         changed = self._tree.write(target, look, changes)
         self._state.last = None
         self._settle(target, look, restored_at=began)
         return sorted({*changed, *(shown(path) for path in differences)})
+
+    def _captured(self, name: str, run: str | None) -> Capture | None:
+        """The snapshot of this run where it was taken before: the server had forgotten that it was."""
+        held = self._refs.read(name) if run is not None else None
+        if held is None:
+            return None
+        try:
+            commit = self._private.read_commit(held)
+            target, before = self._snapshot(held), self._snapshot(commit.parents[0])
+        except (WorkspaceProblem, IndexError):
+            return None
+        if commit.trailer(_RUN) != run:
+            return None
+        repaired, kept = self._guard(name)
+        self._twice(lambda: self._put_back(target, None, True, 0.0))
+        paths = self._tree.between(before, target)
+        return Capture(
+            snapshot=held,
+            tree=target.tree,
+            changed=(target.tree, target.manifest) != (before.tree, before.manifest),
+            paths=[shown(path) for path in paths[:SHOWN_PATHS]],
+            paths_total=len(paths),
+            repaired=repaired,
+            kept_refs=kept,
+        )
+
+    def _keeps_first(self, keep: str) -> bool:
+        """Whether a restore that was killed half-way has kept what was there: what is left of it now is less."""
+        held = self._refs.read(keep)
+        try:
+            return held is not None and self._private.read_commit(held).trailer(_STATE) == str(self._state.number)
+        except WorkspaceProblem:
+            return False
 
     def _guard(self, name: str) -> tuple[list[str], list[str]]:
         if self._state.closed:

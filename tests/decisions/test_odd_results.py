@@ -33,7 +33,7 @@ def test_text_that_no_encoder_takes_is_shown_as_far_as_it_can_be() -> None:
 class Interrupted(Ledger):
     """A ledger on a disk that is full."""
 
-    def write(self, status: Status, *rows: Row) -> None:
+    def write(self, status: Status, *rows: Row, lasting: bool = False) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
 

@@ -63,3 +63,15 @@ def _flags_of(name: str) -> set[str]:
 def _anchors(document: Path) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def test_every_row_of_the_table_of_faults_names_a_test_there_is() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("| what fails | what happens | shown by")
+    rows = [line for line in table.partition("\n\n")[0].splitlines()[2:] if line.startswith("|")]
+    assert len(rows) >= 14
+    for row in rows:
+        found = re.fullmatch(r"`([\w/]+\.py)::(test_\w+)`", row.strip("|").split("|")[-1].strip())
+        assert found, row
+        source = (ROOT / "tests" / found[1]).read_text(encoding="utf-8")
+        assert re.search(rf"^(async )?def {found[2]}\(", source, re.MULTILINE), row

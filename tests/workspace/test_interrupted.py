@@ -86,6 +86,19 @@ def test_a_killed_capture_or_restore_is_made_good_by_the_next(damage: str, place
     assert fingerprint.differences(before, fingerprint.of(root)) == {}
 
 
+def test_a_restore_that_is_killed_and_repeated_keeps_all_that_it_has_undone(place: Path, root: Path) -> None:
+    folder = Home(place / "home").create().loop("k3f9")
+    baseline = Workspace.open(folder, root).baseline
+    Damage.files(root)
+    after_agent = fingerprint.files(root)
+    moments(lambda moment: killed_at(moment, lambda: load(folder).restore(baseline, "left")), 30)
+    load(folder).restore(baseline, "left")
+    held = load(folder).trailers("left")
+    assert held is not None
+    load(folder).restore(held[0], None)
+    assert fingerprint.differences(pipeless(after_agent), pipeless(fingerprint.files(root))) == {}
+
+
 def test_a_killed_opening_leaves_nothing_behind_in_the_folder(place: Path, root: Path) -> None:
     before = fingerprint.of(root)
     folder = Home(place / "home").create().loop("k3f9")
