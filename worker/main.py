@@ -74,7 +74,8 @@ def build_worker(
             # How long a loop waits for a killed worker's memory of it before any worker may go on.
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
             graceful_shutdown_timeout=timedelta(seconds=5),
-            max_concurrent_activities=500,
+            # A loop has one at a time, and one that runs a child or waits for its turn holds no thread.
+            max_concurrent_activities=2000,
             max_concurrent_local_activities=500,
             max_concurrent_workflow_tasks=200,
             deployment_config=deployment,

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 MARKER = "BEATCTL_TRY"
 """The child's environment carries the try's id under this name, and so does what it starts."""
 _LOOK_S = 0.25
-"""How often the cancel file and the size of the output are looked at."""
+_SLOW_LOOK_S = 1.0
+"""How often the cancel file and the size of the output are looked at: at first, and when the run has gone on for long,
+since there may be hundreds."""
 _FAREWELL_S = 0.1
 """How long what outlives the main child may go on by itself: a `tee` that still writes the last lines."""
 _DAEMON_GRACE_S = 1.0
@@ -223,14 +225,15 @@ class _Shim:
                 return "timeout"
             if os.path.exists(self.path("cancel")):
                 return "cancel"
-            if now - looked_at >= _LOOK_S:
+            look_s = min(max((now - clock) * 0.05, _LOOK_S), _SLOW_LOOK_S)
+            if now - looked_at >= look_s:
                 looked_at = now
                 if self.output_size() > self.spec["output_limit"]:
                     return "output-limit"
             if now >= record_at:
                 self.record_strays()
                 record_at = now + min(max((now - clock) * 0.05, _LOOK_S), 10.0)
-            self.pause(_LOOK_S if deadline is None else min(_LOOK_S, deadline - now))
+            self.pause(look_s if deadline is None else min(look_s, deadline - now))
 
     def pause(self, seconds: float) -> None:
         """Sleep, but no longer than until a child ends or SIGUSR1 comes."""
@@ -298,7 +301,7 @@ class _Shim:
         """Note processes that left the child's session: were this shim killed, they could not be told from others."""
         strays = [
             process
-            for process in tree.descendants([os.getpid()], tree.everything())
+            for process in tree.below(os.getpid())
             if process.session != self.child and (process.pid, process.start) not in self.recorded
         ]
         if strays:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -12,6 +14,8 @@ from . import tree
 from .attempts import Lost, RunResult, Try
 from .shim import MARKER
 
+_PATIENT_AFTER_S = 3.0
+_LONG_LOOK_S = 30.0
 _PATIENCE_S = 60.0
 """Beyond the grace: a shim that has not ended its tree by then is taken for broken."""
 
@@ -19,15 +23,41 @@ _PATIENCE_S = 60.0
 async def wait(try_: Try) -> RunResult:
     """The try's result, once it is there. Raises Lost when its shim died without one.
 
-    Looks again after a twentieth of the time waited so far, 1 ms to 250 ms: little is lost on a quick evaluator, and
-    nothing is spent on an agent that takes an hour.
+    Looks again after a twentieth of the time waited so far, 1 ms to 250 ms: little is lost on a quick evaluator. After
+    some seconds the end of the shim is waited for, where the system tells it: a hundred agents that take an hour cost
+    nothing.
     """
     begun = time.monotonic()
-    while (state := try_.state()) == "running":  # noqa: ASYNC110  (the other side is another process)
-        await asyncio.sleep(min(max((time.monotonic() - begun) * 0.05, 0.001), 0.25))
+    while (state := try_.state()) == "running":
+        waited = time.monotonic() - begun
+        if waited < _PATIENT_AFTER_S or not await _end_of_shim(try_):
+            await asyncio.sleep(min(max(waited * 0.05, 0.001), 0.25))
     if state == "done":
         return try_.result()
     raise Lost(f"{try_.journal} was never started" if state == "fresh" else f"{try_.journal} lost its shim")
+
+
+async def _end_of_shim(try_: Try) -> bool:
+    """Wait until its shim has ended, or for some seconds. False where that can't be waited for."""
+    pid = try_.shim_pid()
+    if pid is None or sys.platform != "linux":
+        return False
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:  # it has just ended; or the kernel, or a sandbox, does not have it
+        return False
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    try:
+        if try_.shim_pid() != pid:  # another process may have got its number before the handle was there
+            return False
+        loop.add_reader(handle, ended.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), _LONG_LOOK_S)
+        return True
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
 
 
 async def end(try_: Try) -> RunResult | None:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beatctl.worker.server_program import find_or_fetch
-from tests.bench import long, loops, memory, recovery, snapshots, startup
+from tests.bench import long, loops, many, memory, recovery, snapshots, startup
 from tests.bench.figures import heading
 from tests.support import Beatctl, clean_environment, remove_tree
 
-PARTS = ("loop", "no-git", "long", "commands", "recovery", "startup", "memory", "snapshots")
+PARTS = ("loop", "no-git", "long", "commands", "recovery", "startup", "memory", "snapshots", "many")
 LONG = 5000
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all when left out")
     parser.add_argument("--iterations", type=int, help=f"700 when left out, {LONG} for what is long")
     parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--loops", type=int, default=100, help="how many at once, for the part many")
     given = parser.parse_args()
     parts = given.parts or list(PARTS)
     if unknown := set(parts) - set(PARTS):
@@ -43,6 +44,7 @@ def main() -> None:
         "recovery": lambda: recovery.measure(beatctl, folder / "recovery"),
         "startup": lambda: startup.measure(beatctl, folder / "startup"),
         "memory": lambda: memory.measure(beatctl, folder / "memory"),
+        "many": lambda: many.measure(beatctl, folder / "many", given.loops),
         "snapshots": lambda: snapshots.measure(beatctl.home, folder / "files", given.files),
     }
     failed = False

@@ -21,25 +21,24 @@ def measure(beatctl: Beatctl, folder: Path) -> None:
 
     def shims() -> list[int]:
         """Of the agent's own: the parents of what sleeps."""
-        return [
-            _parent(pid) for pid, words in processes_of(beatctl.home).items() if re.match(r"(.*/)?sleep 600", words)
-        ]
+        return [parent(pid) for pid, words in processes_of(beatctl.home).items() if re.match(r"(.*/)?sleep 600", words)]
 
     (shim,) = wait_until(shims, "the agent")
     heading("memory while an agent works")
     named = {"server": found.server_pid, "worker": found.worker_pid, "supervisor": found.pid}
-    for what, pid in {**named, "spawner": _parent(shim), "shim, one for each agent": shim}.items():
+    for what, pid in {**named, "spawner": parent(shim), "shim, one for each agent": shim}.items():
         if pid:
-            pss, rss = _memory(pid)
+            pss, rss = memory(pid)
             line(what, f"{pss:.0f} MB", f"{rss:.0f} MB with what it shares")
     beatctl("cancel", loop, cwd=folder, expect=(0, 4))
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
+    """Of a process, its parent."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def _memory(pid: int) -> tuple[float, float]:
+def memory(pid: int) -> tuple[float, float]:
     """Proportional and resident set size, in MB."""
     sizes = {}
     for text in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
