@@ -181,6 +181,32 @@ def waiting_ended(loops: Loops, _: Keep) -> str:
 
 
 @kind
+def turn(loops: Loops, keep: Keep) -> str:
+    """Its agent waits for its turn behind another loop's; it is paused meanwhile, and goes on."""
+    beatctl, place = loops.beatctl, loops.repository.folder.parent
+    beatctl("down", cwd=place, expect=0)
+    beatctl("up", "-d", "--max-concurrent-agents", "1", cwd=place, expect=0)
+    gate = place / "gate"
+    agent = loops.repository.agent(f"while [ ! -e {gate} ]; do sleep 0.02; done; touch began; {STEP}")
+    other = Loops(beatctl, Repository(place / "other", beatctl.environ))
+    ahead = other.detached("be first", *MINIMIZE, "-a", agent, "-n", "1")
+    other.until(ahead, "the baseline", lambda status: status["baseline"] and status["baseline"]["score"])
+    wait_until(lambda: "agent" in other.beatctl("status", ahead, cwd=place).stdout, "the agent ahead")
+    loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "-n", "2")
+    loops.until(loop, "the wait", lambda status: status["state"] == "waiting" and status["baseline"]["score"])
+    keep("open")
+    loops.do("pause", loop)
+    _paused(loops, loop, "asked")
+    loops.do("resume", loop)
+    loops.until(loop, "the wait", lambda status: status["state"] == "waiting")
+    gate.touch()
+    loops.finished(loop)
+    beatctl("down", cwd=place, expect=0)
+    beatctl("up", "-d", cwd=place, expect=0)
+    return loop
+
+
+@kind
 def broken(loops: Loops, _: Keep) -> str:
     """The evaluator breaks and is mended; the agent is gone and comes back."""
     repository = loops.repository

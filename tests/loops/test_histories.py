@@ -53,7 +53,7 @@ def problem(workflow: type[LoopWorkflow], files: list[Path]) -> dict[str, Except
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_a_loop_of_an_earlier_version_goes_on(file: Path) -> None:
-    assert len(history(file).events) >= 20
+    assert len(history(file).events) >= 15
     replayer = Replayer(workflows=[LoopWorkflow], data_converter=data_converter)
     asyncio.run(replayer.replay_workflow(history(file)))
 
