@@ -67,7 +67,7 @@ def with_variables(home: Home, environ: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def words(told: Concurrency) -> str:
-    """`at most 4 agents and 1 evaluator at once`, or `any number of agents …`."""
+    """`4 agents and 1 evaluator at once`, or `any number of agents …`."""
 
     def count(number: int, one: str) -> str:
         return f"{number or 'any number of'} {one}{'' if number == 1 else 's'}"

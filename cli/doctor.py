@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from beatctl.cli import levels, service
+from beatctl.cli import concurrency, levels, service
 from beatctl.cli.arguments import Json
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, out_json
@@ -47,8 +47,9 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     from beatctl import __version__
     from beatctl.activities import agents
     from beatctl.worker import local
+    from beatctl.worker.concurrency import Concurrency, of_worker
     from beatctl.worker.connection import chosen
-    from beatctl.worker.run_folder import EMBEDDED
+    from beatctl.worker.run_folder import EMBEDDED, RunFolder
 
     shared = chosen(loops.environ)
     running = local.running(loops.home, loops.environ)
@@ -93,6 +94,9 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
         "git": _version("git"),
         "python": {"path": sys.executable, "version": sys.version.split()[0]},
     }
+    if worker is not None and running is not None:
+        held = of_worker(RunFolder(loops.home.root, running.connection.label)) or Concurrency()
+        worker |= {"max_concurrent_agents": held.agents, "max_concurrent_evaluators": held.evaluators}
     settings, mistakes = levels.examine(_root(), file, loops.environ)
     found |= settings
     found["warnings"] = mistakes + _warnings(loops, found)
@@ -181,6 +185,8 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         pid = f"process {part['pid']}, " if part["pid"] else ""
         return f"{pid}{part['address']}" + (f", log {part['log']}" if part["log"] else "")
 
+    from beatctl.worker.concurrency import Concurrency
+
     lines = [
         ("beatctl", found["version"]),
         ("home", found["home"]),
@@ -190,6 +196,9 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("worker", process(found["worker"])),
     ]
+    if found["worker"] is not None:
+        held = Concurrency(*(found["worker"][f"max_concurrent_{what}"] for what in Concurrency._fields))
+        lines.append(("at once", concurrency.words(held)))
     if found["server_program"] is not None:
         lines.append(("server program", found["server_program"]["path"] or "not here yet"))
     for agent in found["agents"]:

@@ -314,4 +314,7 @@ def test_a_worker_that_runs_keeps_its_numbers_and_says_how_to_change_them(crowd:
     crowd.beatctl("up", "-d", cwd=crowd.place, expect=0)
     refused = crowd.beatctl("up", "-d", "--max-concurrent-agents", "5", cwd=crowd.place, expect=2)
     assert "2 agents and 1 evaluator at once" in refused.stderr
+    told = crowd.do("doctor")["worker"]
+    assert (told["max_concurrent_agents"], told["max_concurrent_evaluators"]) == (2, 1)
+    assert "2 agents and 1 evaluator at once" in crowd.beatctl("doctor", cwd=crowd.place, expect=0).stdout
     assert "beatctl up -d --max-concurrent-agents 5" in refused.stderr
