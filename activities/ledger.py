@@ -189,7 +189,7 @@ class Status(BaseModel):
     """Grows with each change; an older status never replaces a newer one."""
 
 
-def _first_tables(db: sqlite3.Connection) -> None:
+def _first_tables(db: sqlite3.Connection, home: Path) -> None:
     """From 0, which is an empty file, or one with these tables that was written before ledgers had a version."""
     db.execute(
         "create table if not exists rows "
@@ -203,8 +203,17 @@ def _first_tables(db: sqlite3.Connection) -> None:
     )
 
 
-_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_first_tables]
-"""Each takes the ledger from the version that is its place in this list to the next.
+def _runs_files_beside_each_other(db: sqlite3.Connection, home: Path) -> None:
+    from beatctl.activities.old_runs import flatten  # here: once in a home's life
+
+    flatten(home / "loops")
+
+
+Migration = Callable[[sqlite3.Connection, Path], None]
+
+_MIGRATIONS: list[Migration] = [_first_tables, _runs_files_beside_each_other]
+"""Each takes the ledger, and what its version vouches for of the home it lies in, from the version that is its place in
+this list to the next. What it does to files may be cut short at any moment, and is repeated then.
 
 Nothing is ever taken out or changed here. The worker of the version before may go on writing into its open ledger until
 it is replaced: columns are added with a default, none is removed or renamed.
@@ -215,7 +224,7 @@ class NewerLedger(sqlite3.DatabaseError):
     """The ledger was written by a newer beatctl. Its text is for the person."""
 
 
-def _migrations_for(db: sqlite3.Connection, path: Path) -> list[Callable[[sqlite3.Connection], None]]:
+def _migrations_for(db: sqlite3.Connection, path: Path) -> list[Migration]:
     """Those that this ledger has not had. Raises NewerLedger."""
     found, known = int(db.execute("pragma user_version").fetchone()[0]), len(_MIGRATIONS)
     if found > known:
@@ -232,7 +241,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
     db.execute("begin immediate")
     try:
         for migrate in _migrations_for(db, path):  # none where another process has just done it
-            migrate(db)
+            migrate(db, path.parent)
         db.execute(f"pragma user_version = {len(_MIGRATIONS)}")
     except BaseException:
         db.execute("rollback")

@@ -12,6 +12,8 @@ import pytest
 
 from beatctl.activities import ledger as ledgers
 from beatctl.activities.ledger import Ledger
+from beatctl.activities.old_runs import flatten
+from beatctl.activities.run_files import tries_in
 from beatctl.activities.workspace.files import write_note
 from beatctl.activities.workspace.problems import WorkspaceProblem
 from beatctl.activities.workspace.state import VERSION, State, bring_up_to_date
@@ -50,7 +52,9 @@ def test_every_loop_of_an_earlier_version_is_listed_shown_reported_and_goes_on(
         loop = listed[goal]["id"]
         rows = beatctl("show", loop, "--json", cwd=place, expect=0).json
         assert [row["verdict"] for row in rows] == verdicts
-        assert beatctl("show", loop, "1", cwd=place, expect=0).stdout
+        shown = beatctl("show", loop, "1", "--prompt", cwd=place, expect=0).stdout
+        assert "are gone" not in shown
+        assert "## How this is judged" in shown, "the prompt of its first agent"
         assert goal in beatctl("report", loop, cwd=place, expect=0).stdout
         assert "-" in beatctl("diff", loop, "1", cwd=place, expect=0).stdout
 
@@ -99,6 +103,32 @@ def test_two_that_open_an_old_ledger_at_once_bring_it_up_to_date_once(place: Pat
     assert counts == [len(ROWS)] * 64
 
 
+def test_the_files_of_old_runs_are_all_there_however_often_their_move_is_cut_short(place: Path) -> None:
+    loops = unpack(NAMES[0], place) / "loops"
+    folder = next(iter(loops.glob("*/runs/5/agent"))).parent
+    before = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"agent/prompt.md", "agent/try-1/stdout", "check/try-1/result.json"} <= before
+    said = (folder / "agent/try-1/stdout").read_text()
+    once = next(iter(loops.glob("*/runs/1/evaluator/try-1")))
+    (once / "stdout").rename(once.parent.parent / "evaluator.1.stdout")  # as a move that was cut short leaves it
+    running = next(iter(loops.glob("*/runs/2/evaluator/try-1/result.json")))
+    running.unlink()  # its shim lives: it goes on in its own folder
+    damaged = next(iter(loops.glob("*/runs/3/agent/try-1/spec.json")))
+    damaged.write_text("{")
+    for _ in range(2):
+        flatten(loops)
+    assert (folder / "agent.1.stdout").read_text() == said
+    assert (folder / "agent.prompt.md").exists()
+    assert [path for path in folder.iterdir() if path.is_dir()] == []
+    (one,) = [one for one in tries_in(folder) if one.run.name == "agent"]
+    ended = one.ended()
+    assert ended is not None
+    assert (ended["exit_code"], one.began > 1e9) == (0, True)
+    assert not once.exists()
+    assert running.parent.is_dir()
+    assert damaged.parent.joinpath("stdout").exists()
+
+
 def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,18 +136,18 @@ def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
     Ledger(ledger).status("")
     version, dump = version_of(ledger), _dump(ledger)
 
-    def first_half(db: sqlite3.Connection) -> None:
+    def first_half(db: sqlite3.Connection, home: Path) -> None:
         db.execute("alter table rows add column halfway text")
         db.execute("update loops set status = ''")
 
-    def second_half(db: sqlite3.Connection) -> None:
+    def second_half(db: sqlite3.Connection, home: Path) -> None:
         db.execute("insert into no_such_table values (1)")
 
     monkeypatch.setattr(ledgers, "_MIGRATIONS", [*ledgers._MIGRATIONS, first_half, second_half])
     with pytest.raises(sqlite3.OperationalError, match="no_such_table"):
         Ledger(ledger).status("")
     assert (version_of(ledger), _dump(ledger)) == (version, dump)
-    monkeypatch.setattr(ledgers, "_MIGRATIONS", [*ledgers._MIGRATIONS[:-2], lambda db: first_half(db)])
+    monkeypatch.setattr(ledgers, "_MIGRATIONS", [*ledgers._MIGRATIONS[:-2], first_half])
     assert Ledger(ledger).spec("none") is None
     assert version_of(ledger) == version + 1
 
