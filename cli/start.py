@@ -262,7 +262,7 @@ def checked_root(place: Path) -> Path:
 
 
 def resolved_agent(chosen: Chosen, place: Path, environ: Mapping[str, str]) -> AgentSpec:
-    """The agent's program. Raises Unavailable where it isn't installed."""
+    """The agent's program. Raises Unavailable where it isn't installed, Usage where none was named."""
     from beatctl.activities import agents
 
     allowed = [command for command in (chosen.evaluator, chosen.check) if command]
@@ -275,6 +275,8 @@ def resolved_agent(chosen: Chosen, place: Path, environ: Mapping[str, str]) -> A
             allowed_commands=allowed,
             directory=place,
         )
+    except agents.AgentMistyped as wrong:
+        raise Usage(str(wrong)) from None
     except agents.AgentNotFound as missing:
         raise Unavailable(str(missing)) from None
 

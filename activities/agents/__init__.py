@@ -8,13 +8,14 @@ from beatctl.activities.agents.environment import child_environment
 from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
 from beatctl.activities.agents.output import said_lines, tail_of
 from beatctl.activities.agents.registry import ADAPTERS
-from beatctl.activities.agents.resolve import AgentNotFound, found, resolve
+from beatctl.activities.agents.resolve import AgentMistyped, AgentNotFound, found, resolve
 from beatctl.activities.agents.spec import AgentKind, AgentSpec
 
 _TAILS = (64 << 10, 2 << 20)
 """Bytes to look for words in; more where the last lines are longer than that (a file read whole)."""
 
 __all__ = [
+    "AgentMistyped",
     "AgentNotFound",
     "AgentOutcome",
     "AgentSpec",

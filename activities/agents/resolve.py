@@ -29,6 +29,10 @@ class AgentNotFound(Exception):
         return str(self)
 
 
+class AgentMistyped(AgentNotFound):
+    """What was typed names no program, whatever is installed."""
+
+
 def resolve(
     word: str | None,
     environ: Mapping[str, str],
@@ -96,9 +100,9 @@ def _asked(word: str, environ: Mapping[str, str], directory: Path) -> Resolved:
     try:
         argv = shlex.split(word)
     except ValueError:
-        raise AgentNotFound(f"--agent {word}: a quote or backslash in it is not closed.") from None
+        raise AgentMistyped(f"--agent {word}: a quote or backslash in it is not closed.") from None
     if not argv:
-        raise AgentNotFound("--agent is empty. Name claude, codex, gemini, or your own: './my-agent.sh {prompt}'")
+        raise AgentMistyped("--agent is empty. Name claude, codex, gemini, or your own: './my-agent.sh {prompt}'")
     if argv[0].startswith("~/") and environ.get("HOME"):
         argv[0] = environ["HOME"] + argv[0][1:]
     program = _program(argv[0], environ, directory)

@@ -1,139 +1,118 @@
-"""Bad input to the real command: a clear line, the right exit code, nothing started, nothing left behind."""
+"""Bad input to the real command: a clear line, the right exit code, nothing started, nothing left behind. While a loop
+runs: the verdict that says what happened, and the user's things as they were. The tables are in `bad_input.py`."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
-from tests.support import Beatctl
+from tests.cli.bad_input import BASELINE, REFUSED, RETRY, RUNNING, Baseline, Refused, Running
+from tests.loops.conftest import Repository
+from tests.support import Beatctl, Done, clean_environment, processes_of, remove_tree, wait_until
 
-AGENT = ("--agent", "true")
-RETRY = ("start", "fix it", "--until", "true", *AGENT)
-OPTIMIZE = ("start", "fix it", "--eval", "echo 1", "--minimize", *AGENT)
+Key = TypeVar("Key")
+Answer = TypeVar("Answer")
 
-USAGE = [
-    (("start",), "What is the goal?"),
-    (("start", ""), "The goal is empty."),
-    (("start", "fix", "it", "--until", "true"), 'put it in quotes: "fix it"'),
-    (("start", "fix it"), "How is success told?"),
-    (("start", "fix it", "--until", "true", "--eval", "true"), "not both"),
-    (("start", "fix it", "--eval", "echo 1"), "Is lower or higher better? Add --minimize or --maximize."),
-    (("start", "fix it", "--until", ""), "--until is empty."),
-    (("start", "fix it", "--eval", " ", "--minimize"), "--eval is empty."),
-    ((*RETRY, "-n", "-5"), '--max-iterations can\'t be negative: "-5".'),
-    ((*RETRY, "-n", "2.9xyz"), '--max-iterations takes a whole number, 0 for no limit, not "2.9xyz".'),
-    ((*RETRY, "--max-failures", "x"), "--max-failures takes a whole number"),
-    ((*RETRY, "--max-unchanged", "1.5"), "--max-unchanged takes a whole number"),
-    ((*RETRY, "--cooldown", "5 parsecs"), '--cooldown does not understand "5 parsecs".'),
-    ((*RETRY, "--cooldown", "-1"), "--cooldown can't be negative"),
-    ((*RETRY, "--agent-timeout", "30"), "--agent-timeout 30 needs a unit: 30s, 30m or 30h."),
-    ((*RETRY, "--eval-timeout", "30"), "--eval-timeout 30 needs a unit"),
-    ((*RETRY, "--for", "8"), "--for 8 needs a unit"),
-    ((*OPTIMIZE, "--target", "nan"), "--target takes a number"),
-    ((*OPTIMIZE, "--plateau", "-1"), "--plateau can't be negative"),
-    ((*RETRY, "--samples", "0"), "--samples must be at least 1"),
-    ((*RETRY, "--step", "one"), "2 to 20 steps, this one has one"),
-    (("start", "--pipeline", "--until", "true"), "2 to 20 steps"),
-    ((*RETRY, "-C", "nowhere"), "There is no folder nowhere."),
-    ((*RETRY, "-C", "file"), "file is a file, not a folder."),
-    ((*RETRY, "-C", ""), "-C is empty."),
-    ((*RETRY, "-d", "--foreground"), "give one of them"),
-    ((*RETRY, "--bogus"), "There is no flag --bogus."),
-    ((*RETRY, "--until"), "--until needs a value."),
-    (("strat",), 'There is no command "strat". Did you mean start or status?'),
-    (("show", "1", "2"), "Two iteration numbers: 1 and 2."),
-    (("status", "k3f9"), 'No loop "k3f9".'),
-    (("status",), "No loops yet."),
-    (("show", "3"), "No loops yet."),
-    (("logs",), "No loops yet."),
-    (("diff",), "No loops yet."),
-    (("undo",), "No loops yet."),
-    (("pause",), "No loops yet."),
-    (("resume", "k3f9"), 'No loop "k3f9".'),
-    (("stop", "k3f9"), 'No loop "k3f9".'),
-    (("cancel",), "There is no loop to cancel."),
-    (("set", "k3f9"), "Which limit?"),
-    (("set", "k3f9", "--for", "8"), "--for 8 needs a unit"),
-    (("ui",), "No loops yet."),
-]
+pytestmark = pytest.mark.xdist_group("bad-input")
+_AT_ONCE = 3
 
 
-@pytest.fixture
-def project(place: Path) -> Path:
-    folder = place / "project"
-    folder.mkdir()
-    (folder / "file").write_text("mine\n")
-    return folder
+@pytest.fixture(scope="module")
+def base() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="bt-")).resolve()
+    yield folder
+    remove_tree(folder)
 
 
-def refused(
-    beatctl: Beatctl, words: tuple[str, ...], cwd: Path, code: int, *, env: dict[str, str] | None = None
-) -> str:
-    """Run it; whatever was wrong, it is told in a line (and where to read more), and nothing is left of it."""
-    done = beatctl(*words, cwd=cwd, env=env, expect=code)
-    assert done.stdout == ""
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Real commands, several at a time: each row waits for its own."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield threads
+
+
+def _begun(
+    pool: ThreadPoolExecutor, request: pytest.FixtureRequest, fixture: str, do: Callable[[Key], Answer]
+) -> dict[Key, Future[Answer]]:
+    """Begin the rows of those tests that were chosen to run and use this fixture."""
+    chosen = [item for item in request.session.items if fixture in getattr(item, "fixturenames", ())]
+    return {key: pool.submit(do, key) for item in chosen for key in _keys(item)}
+
+
+def _keys(item: Any) -> Sequence[Any]:
+    return [value for name, value in item.callspec.params.items() if name in ("number", "name")]
+
+
+def _files(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.lstat().st_mode)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "index"  # git's own look refreshes it
+    }
+
+
+# What is refused
+
+
+class Refusal:
+    """A refused command line, in a project and a home of its own."""
+
+    def __init__(self, base: Path, number: int, server_program: str | None) -> None:
+        row = self.row = REFUSED[number]
+        place = base / f"r{number}"
+        environ = clean_environment(place, server_program)
+        self.project, self.home = place / "project", Path(environ["BEATCTL_HOME"])
+        self.project.mkdir()
+        (self.project / "file").write_text("mine\n")
+        subprocess.run(["sh", "-ec", row.prepare], cwd=self.project, env=environ, check=True)
+        before = _files(self.project)
+
+        def filled(text: str) -> str:
+            return text.replace("{place}", str(place)).replace("{HOME}", environ["HOME"]).replace("{{", "{").replace(
+                "}}", "}"
+            )  # fmt: skip
+
+        environ |= {name: filled(value) for name, value in row.env.items()}
+        self.done = Beatctl(environ)(*map(filled, row.words), cwd=Path(filled(row.cwd)))
+        self.project.chmod(0o700)
+        self.changed = _files(self.project) != before
+        self.left = processes_of(self.home)
+
+
+@pytest.fixture(scope="module")
+def refusals(
+    base: Path, pool: ThreadPoolExecutor, server_program: str | None, request: pytest.FixtureRequest
+) -> Mapping[int, Future[Refusal]]:
+    return _begun(pool, request, "refusals", lambda number: Refusal(base, number, server_program))
+
+
+def _name(row: Refused) -> str:
+    return row.name or " ".join(row.words)
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)), ids=map(_name, REFUSED))
+def test_what_cannot_be_done_is_told_and_changes_nothing(refusals: Mapping[int, Future[Refusal]], number: int) -> None:
+    row = REFUSED[number]
+    if row.prepare == "chmod 500 ." and os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    refusal = refusals[number].result()
+    done = refusal.done
+    assert (done.exit_code, done.stdout) == (row.code, ""), done
+    assert row.said in done.stderr
     lines = done.stderr.splitlines()
-    assert 1 <= len(lines) <= 2, done.stderr
-    assert len(lines) == 1 or lines[1].startswith("Help: beatctl")
+    assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("Help: beatctl")), done.stderr
     assert "Traceback" not in done.stderr
-    assert not beatctl.home.exists()
-    return done.stderr
-
-
-@pytest.mark.parametrize(("words", "sentence"), USAGE, ids=[" ".join(words) for words, _ in USAGE])
-def test_what_cannot_be_done_is_told_and_changes_nothing(
-    beatctl: Beatctl, project: Path, words: tuple[str, ...], sentence: str
-) -> None:
-    assert sentence in refused(beatctl, words, project, 2)
-    assert [path.name for path in project.iterdir()] == ["file"]
-    assert (project / "file").read_text() == "mine\n"
-
-
-def test_an_agent_that_is_not_there_is_told_with_what_is_found(beatctl: Beatctl, project: Path, place: Path) -> None:
-    programs = place / "bin"
-    programs.mkdir()
-    for name in ("git", "sh", "python3", "env", "cat"):
-        os.symlink(_which(name), programs / name)
-    claude = programs / "claude"
-    claude.write_text("#!/bin/sh\necho 2.1.0\n")
-    claude.chmod(0o755)
-    env = {"PATH": str(programs)}
-    words = ("start", "fix it", "--until", "true")
-    said = refused(beatctl, (*words, "-a", "codex"), project, 3, env=env)
-    assert said.startswith('Agent "codex" is not on PATH. Found: claude. Install it: npm install -g @openai/codex')
-    assert 'Agent "nobody" is not on PATH.' in refused(beatctl, (*words, "-a", "nobody {prompt}"), project, 3, env=env)
-    assert "no such file" in refused(beatctl, (*words, "-a", "./agent.sh"), project, 3, env=env)
-    claude.unlink()
-    assert "No agent found" in refused(beatctl, words, project, 3, env=env)
-
-
-def _which(name: str) -> str:
-    import shutil
-
-    found = shutil.which(name)
-    assert found
-    return found
-
-
-@pytest.mark.parametrize("folder", ["/", "home"])
-def test_the_root_and_the_home_folder_are_no_workspace(beatctl: Beatctl, folder: str) -> None:
-    place = Path(beatctl.environ["HOME"]) if folder == "home" else Path(folder)
-    refused(beatctl, RETRY, place, 2)
-    refused(beatctl, (*RETRY, "-C", str(place)), Path("/tmp"), 2)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_no_workspace(beatctl: Beatctl, project: Path) -> None:
-    project.chmod(0o500)
-    refused(beatctl, RETRY, project, 2)
-
-
-def test_a_bare_repository_is_no_workspace(beatctl: Beatctl, place: Path) -> None:
-    subprocess.run(["git", "init", "-q", "--bare", place / "bare"], check=True, env=beatctl.environ)
-    refused(beatctl, RETRY, place / "bare", 2)
+    assert not refusal.home.exists(), "something was begun"
+    assert not refusal.changed
+    assert not refusal.left
 
 
 def test_a_folder_that_is_gone_is_told(beatctl: Beatctl, place: Path) -> None:
@@ -145,19 +124,150 @@ def test_a_folder_that_is_gone_is_told(beatctl: Beatctl, place: Path) -> None:
     assert done.stderr == "The folder you are in is gone: change to another, or name one with -C.\n"
 
 
-def test_a_shared_server_that_is_not_there_is_told_and_none_is_started(beatctl: Beatctl, project: Path) -> None:
-    env = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
-    done = beatctl(*RETRY, cwd=project, env=env, expect=3)
+def test_a_shared_server_that_is_not_there_is_told_and_none_is_started(beatctl: Beatctl, place: Path) -> None:
+    (place / "project").mkdir()
+    done = beatctl(*RETRY, cwd=place / "project", env={"TEMPORAL_ADDRESS": "127.0.0.1:1"}, expect=3)
     assert done.stderr.splitlines()[0] == "Temporal server: 127.0.0.1:1, namespace default"
     assert "No Temporal server answers at 127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (beatctl.home / "loops").exists()
-    assert beatctl("list", "--json", cwd=project, expect=0).json == []
-    assert beatctl("doctor", "--json", cwd=project, expect=0).json["server"] is None
+    assert beatctl("list", "--json", cwd=place, expect=0).json == []
+    assert beatctl("doctor", "--json", cwd=place, expect=0).json["server"] is None
 
 
-def test_a_home_that_cannot_be_written_is_told(beatctl: Beatctl, project: Path, place: Path) -> None:
+def test_a_home_that_cannot_be_written_is_told(beatctl: Beatctl, place: Path) -> None:
     (place / "taken").write_text("")
-    done = beatctl(*RETRY, cwd=project, env={"BEATCTL_HOME": str(place / "taken")}, expect=3)
+    (place / "project").mkdir()
+    done = beatctl(*RETRY, cwd=place / "project", env={"BEATCTL_HOME": str(place / "taken")}, expect=3)
     assert "BEATCTL_HOME" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# What no loop can begin with, and what happens while one runs
+
+
+class Project(Repository):
+    """A repository with work in progress of every sort."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        folder.parent.mkdir(parents=True)
+        super().__init__(folder, environ)
+        self.write("stashed.txt", "x\n")
+        self.git("stash", "-u", "-q")
+        self.write("mine.txt", "mine\n", 0o640)
+        self.write("ignored/dep.js", "dependency\n")
+
+    def look(self) -> list[Any]:
+        """All that a user would find changed, but for what the loop keeps."""
+        looks = [["log", "--format=%H %d", "--branches", "--tags"], ["stash", "list"], ["config", "-l", "--local"]]
+        looks += [["branch", "-a"], ["tag"], ["reflog"], ["diff", "--cached"]]
+        files = {name: found for name, found in _files(self.folder).items() if not name.startswith(".git/")}
+        hooks = sorted(path.name for path in (self.folder / ".git/hooks").iterdir())
+        return [[self.git(*words) for words in looks], files, hooks]
+
+
+def _processes_with(variable: str) -> list[int]:
+    """Processes that have this in their environment (Linux; elsewhere none)."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if variable.encode() in file.read_bytes().split(b"\0"):
+                found.append(int(file.parent.name))
+    return found
+
+
+class Run:
+    """A loop that ran to its end in a project of its own, and what was there before and after."""
+
+    def __init__(self, beatctl: Beatctl, folder: Path, evaluator: str, agent: str, words: Sequence[str]) -> None:
+        project = Project(folder / "repo", beatctl.environ)
+        script = folder / "eval.sh"
+        script.write_text(evaluator)
+        self.before = project.look()
+        spec = ("lower n", "--eval", f"sh {script}", *words, "-a", project.agent(f"touch {folder}/ran\n{agent}"))
+        self.done = beatctl("start", *spec, "--json", cwd=project.folder)
+        self.ran = (folder / "ran").exists()
+        self.ended = project.look()
+        self.loop = self.done.json["id"] if self.done.stdout else ""
+        self.undone: list[Any] = []
+        self.rows: list[Any] = []
+        if self.loop:
+            self.rows = beatctl("show", self.loop, "--json", cwd=folder, expect=0).json
+            beatctl("undo", self.loop, cwd=folder, expect=0)
+            self.undone = project.look()
+        self.left = _processes_with(f"BEATCTL_LOOP={self.loop}")
+
+    def text(self) -> str:
+        return f"{self.done}\n{self.rows}"
+
+
+@pytest.fixture(scope="module")
+def baselines(
+    base: Path, pool: ThreadPoolExecutor, shared_beatctl: Beatctl, request: pytest.FixtureRequest
+) -> Mapping[str, Future[Run]]:
+    def run(name: str) -> Run:
+        row: Baseline = BASELINE[name]
+        return Run(shared_beatctl, base / f"b{list(BASELINE).index(name)}", row.evaluator, "true", row.words)
+
+    return _begun(pool, request, "baselines", run)
+
+
+@pytest.mark.parametrize("name", BASELINE)
+def test_an_evaluator_that_gives_no_score_is_told_before_any_agent_runs(
+    baselines: Mapping[str, Future[Run]], name: str
+) -> None:
+    run = baselines[name].result()
+    assert run.done.exit_code == 3, run.done
+    assert (run.done.json["outcome"], run.done.json["reason"]) == ("failed", "no-baseline")
+    assert BASELINE[name].said in run.done.stderr
+    assert not run.ran, "an agent ran"
+    assert run.ended == run.before
+
+
+@pytest.fixture(scope="module")
+def runs(
+    base: Path, pool: ThreadPoolExecutor, shared_beatctl: Beatctl, request: pytest.FixtureRequest
+) -> Mapping[str, Future[Run]]:
+    def run(name: str) -> Run:
+        row: Running = RUNNING[name]
+        evaluator = f'if [ "$(cat n)" = 40 ]; then {row.evaluator}\nelse cat n; fi\n'
+        words = ("--minimize", "-n", str(len(row.verdicts.split())), *row.words)
+        return Run(shared_beatctl, base / f"w{list(RUNNING).index(name)}", evaluator, row.agent, words)
+
+    return _begun(pool, request, "runs", run)
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_whatever_they_do_while_it_runs_has_its_verdict_and_harms_nothing(
+    runs: Mapping[str, Future[Run]], name: str
+) -> None:
+    row, run = RUNNING[name], runs[name].result()
+    verdicts = row.verdicts.split()
+    kept = verdicts[-1] == "keep"
+    assert run.done.exit_code == (0 if kept else 1), run.done
+    assert [one["verdict"] for one in run.rows] == ["baseline", *verdicts], run.text()
+    assert row.reason in (run.rows[1]["summary" if verdicts[0] == "keep" else "reason"] or ""), run.text()
+    assert "Traceback" not in run.done.stderr
+    files = run.ended[1]
+    assert files["n"][0] == (b"40\n" if kept else b"50\n")
+    assert files["ignored/dep.js"][0] == b"dependency\n"
+    assert (run.ended[0], run.ended[2]) == (run.before[0], run.before[2])  # the repository is the user's
+    assert run.undone == run.before
+    assert run.left == [], "processes of it go on"
+
+
+def test_a_folder_that_a_loop_uses_is_refused_to_another(shared_beatctl: Beatctl, base: Path) -> None:
+    project = Project(base / "used" / "repo", shared_beatctl.environ)
+    (project.folder / "part").mkdir()
+    marker = base / "used" / "began"
+    agent = project.agent(f"touch {marker}; sleep 300")
+    words = ("start", "x", "--until", "false", "-a", agent, "-d", "--json")
+    loop = shared_beatctl(*words, cwd=project.folder, expect=0).json["id"]
+    wait_until(marker.exists, "the agent")
+    before = project.look()
+    for folder in (project.folder, project.folder / "part"):
+        done: Done = shared_beatctl(*RETRY, cwd=folder, expect=2)
+        said = f"Loop {loop} is using this folder: beatctl watch {loop}, or add --worktree.\n"
+        assert (done.stdout, done.stderr) == ("", said)
+    assert project.look() == before
+    shared_beatctl("cancel", loop, cwd=base, expect=0)

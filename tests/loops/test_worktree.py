@@ -225,36 +225,11 @@ def test_a_retry_loop_whose_worktree_lacks_something_says_so_with_its_baseline(l
     assert "ignored is missing in the worktree (ignored by git). Add --setup CMD" in rows[0]["reason"]
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--setup", "npm ci"), "--setup goes with --worktree"),
-        (("--worktree", "--setup", " "), "--setup is empty"),
-        (("--worktree", "--setup-timeout", "5m"), "--setup-timeout goes with --setup"),
-        (("--worktree", "--branch", "a..b"), "\"a..b\" can't be a branch's name"),
-        (("--branch", "-x"), "\"-x\" can't be a branch's name"),
-        (("--branch", "main"), "There is a branch main already"),
-        (("--branch", "main/x"), "Beside the branch main there can't be one named main/x"),
-    ],
-)
-def test_a_bad_place_is_refused_before_anything_starts(loops: Loops, words: tuple[str, ...], said: str) -> None:
-    done = loops.beatctl("start", "lower n", *MINIMIZE, *words, cwd=loops.repository.folder, expect=2)
-    assert said in done.stderr
-    assert worktrees(loops.repository) == []
-
-
-def test_no_worktree_is_made_of_what_git_does_not_have(loops: Loops, place: Path, environment: dict[str, str]) -> None:
-    words = ("start", "lower n", *MINIMIZE, "--worktree")
-    plain = place / "plain"
-    plain.mkdir()
-    assert "is no git repository" in loops.beatctl(*words, cwd=plain, expect=2).stderr
-    loops.repository.git("init", "-q", str(plain))
-    assert "has no commit yet" in loops.beatctl(*words, cwd=plain, expect=2).stderr
+def test_no_worktree_is_made_of_a_folder_that_git_does_not_have(loops: Loops) -> None:
     repo = loops.repository
     repo.write("new/n", "1\n")
+    words = ("start", "lower n", *MINIMIZE, "--worktree")
     assert "new is not in the last commit" in loops.beatctl(*words, cwd=repo.folder / "new", expect=2).stderr
-    inside = {"BEATCTL_HOME": str(repo.folder / "state")}
-    assert "which is inside" in loops.beatctl(*words, cwd=repo.folder, env=inside, expect=2).stderr
     assert worktrees(repo) == []
 
 
