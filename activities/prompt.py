@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from beatctl.activities import packed
 from beatctl.activities.ledger import Experiment
 from beatctl.activities.run_files import tries_in
 
@@ -155,10 +156,4 @@ def last_evaluator_output(iteration: Path) -> str:
 
 def tail(path: Path, characters: int) -> str:
     """The end of a text file that may be huge; invalid UTF-8 is replaced. Empty when there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - 4 * characters))
-            return file.read().decode("utf-8", "replace")[-characters:]
-    except OSError:
-        return ""
+    return packed.tail(path, 4 * characters).decode("utf-8", "replace")[-characters:]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beatctl.activities import packed
 from beatctl.activities.run_files import beside
 from beatctl.cli import freed, render
 from beatctl.cli.cells import wrap
@@ -151,11 +152,12 @@ def _last_tries(runs: list[Output]) -> dict[str, Output]:
 
 def _prompt(text: _Text, file: Path, title: str, words: str) -> None:
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+        with packed.opened(file) as stream:
+            lines = stream.read().decode("utf-8", "replace").rstrip().splitlines()
     except OSError:
         return
     if text.look.whole_prompt or len(lines) <= _PROMPT_LINES + 3:
-        text.section(f"{title}, {file}", lines)
+        text.section(f"{title}, {packed.place_of(file)}", lines)
         return
     text.section(f"{title}, its first {_PROMPT_LINES} of {len(lines)} lines", lines[:_PROMPT_LINES])
     text.lines.append(f"  … the whole: beatctl show {words} --prompt")
@@ -192,7 +194,7 @@ def _output(text: _Text, title: str, runs: list[Output]) -> None:
         said = tail(stream, _TAIL_LINES).rstrip().splitlines()
         if said:
             which = f", {run.kind}" if len(_last_tries(runs)) > 1 else ""
-            text.section(f"{title}{which}{name} (its end; whole: {stream})", said)
+            text.section(f"{title}{which}{name} (its end; whole: {packed.place_of(stream)})", said)
 
 
 def _changed(text: _Text, loops: Loops, status: Status, row: Row, parent: Row | None) -> None:

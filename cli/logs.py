@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from beatctl.activities import packed
 from beatctl.activities.run_files import TryFiles, tries_in
 from beatctl.cli import freed, service
 from beatctl.cli.arguments import Json, LoopAndNumber, loop_and_number
@@ -61,13 +62,7 @@ def latest(runs: Path) -> Path | None:
 
 def tail(file: Path, lines: int) -> str:
     """A file's last lines, unreadable bytes replaced; empty when it isn't there."""
-    try:
-        with open(file, "rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
-            text = stream.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
+    text = packed.tail(file, _TAIL_BYTES).decode("utf-8", "replace")
     return "\n".join(text.splitlines()[-lines:]) + "\n" if text.strip() else ""
 
 
@@ -94,7 +89,7 @@ def logs(
         out_json(
             [
                 {"iteration": run.iteration, "run": run.kind, "try": run.files.number}
-                | {"stdout": str(run.files.stdout), "stderr": str(run.files.stderr)}
+                | {"stdout": str(packed.place_of(run.files.stdout)), "stderr": str(packed.place_of(run.files.stderr))}
                 for run in found
             ]
         )
@@ -151,7 +146,7 @@ class _Printer:
 
     def _print_file(self, run: Output, file: Path) -> None:
         try:
-            stream = open(file, "rb")  # noqa: SIM115
+            stream = packed.opened(file)
         except OSError:
             return
         with stream:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,9 @@ from beatctl.worker import backoff
 from beatctl.worker.backoff import CrashLoop, End
 from beatctl.worker.run_folder import process_start
 
-LOG_LIMIT = 20 * 1024 * 1024
+LOG_LIMIT = 8 * 1024 * 1024
+LOGS_KEPT = 3
+"""Older parts of a log, each as large."""
 MOST_ENDS = 1000
 """Remembered of one program."""
 
@@ -23,10 +27,26 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def rotate(log: Path) -> None:
-    """Keep one older log when this one has grown."""
-    if log.exists() and log.stat().st_size > LOG_LIMIT:
-        log.replace(log.with_name(log.name + ".1"))
+def rotate(log: Path) -> bool:
+    """Put the content of a log that has grown aside, as `.1`, and what was that as `.2`, …; says whether it did.
+
+    The file itself stays: whoever writes to it appends, and goes on at its beginning. What is written in the instant
+    between copy and cut is lost.
+    """
+    try:
+        if log.stat().st_size <= LOG_LIMIT:
+            return False
+        older = [log.with_name(f"{log.name}.{number}") for number in range(1, LOGS_KEPT + 1)]
+        draft = log.with_name(f"{log.name}.part")
+        shutil.copyfile(log, draft)
+        for newer, name in reversed(list(itertools.pairwise(older))):
+            if newer.exists():
+                newer.replace(name)
+        draft.replace(older[0])
+        os.truncate(log, 0)
+    except OSError:  # no such log, or no room: another time
+        return False
+    return True
 
 
 def end_of(log: Path, since: int, limit: int = 4000) -> str:
@@ -78,7 +98,7 @@ class Child:
         return self._process.pid if self._process else None
 
     def start(self, line: list[str], environ: Mapping[str, str]) -> None:
-        rotate(self.log)
+        self.rotate()
         self._log_size = self.log.stat().st_size if self.log.exists() else 0
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
@@ -94,6 +114,11 @@ class Child:
                 preexec_fn=_die_with(os.getpid()),
             )
         self.start_time = process_start(self._process.pid)
+
+    def rotate(self) -> None:
+        """Keep its log small, also while it runs."""
+        if rotate(self.log):
+            self._log_size = 0
 
     def is_ready(self) -> bool:
         return self.ready_since is not None

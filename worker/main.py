@@ -107,6 +107,7 @@ async def run(home: Home, connection: Connection) -> None:
     from beatctl.activities.turns import Turns
     from beatctl.worker.edges import Edges
     from beatctl.worker.lost_loops import look_for_lost_loops
+    from beatctl.worker.packing import Packer
     from beatctl.workflows.loop import LoopWorkflow
 
     client = await _connect_in_time(connection, stop)
@@ -126,9 +127,12 @@ async def run(home: Home, connection: Connection) -> None:
             asyncio.create_task(_announce(client, queue, RunFolder(home.root, connection.label))),
             asyncio.create_task(look_for_lost_loops(client, home, connection)),
         ]
+        packer = Packer(home)
+        packer.start()
         try:
             await run_until(worker, stop)
         finally:
+            packer.stop()
             for task in beside:
                 task.cancel()
             await spawner.close()

@@ -35,6 +35,10 @@ SLOW_S = 120.0
 """A server that hasn't opened its port by then hangs."""
 
 
+LOGS_S = 60.0
+"""Between two looks at how large the logs are."""
+
+
 class Hopeless(Exception):
     """What was to be kept alive can't be started."""
 
@@ -90,6 +94,9 @@ class Supervisor:
         self._look_for_crash_loops()
         if self.server_is_ready() and self.worker.is_ready():
             self.error = None
+        for child in (self.server, self.worker):
+            child.rotate()
+        rotate(self.folder.supervisor_log)
 
     def _look_after_server(self) -> None:
         self._note_end(self.server)
@@ -206,10 +213,10 @@ class Supervisor:
 
     # Waiting.
 
-    def _seconds_to_wait(self) -> float | None:
-        """None once all is ready and well: a child's end comes as a signal."""
+    def _seconds_to_wait(self) -> float:
+        """Once all is ready and well only the logs have to be looked at: a child's end comes as a signal."""
         now = time.monotonic()
-        waits = []
+        waits = [LOGS_S]
         for child in self._children():
             if child.pid is None:
                 waits.append(max(0.0, child.wants_start_at - now))
@@ -217,9 +224,9 @@ class Supervisor:
                 waits.append(0.02 if now - child.started_at < 60 else 0.25)
             elif (forgets_at := child.forgets_ends_at()) is not None:
                 waits.append(max(0.0, forgets_at - now))
-        return min(waits, default=None)
+        return min(waits)
 
-    def _wait(self, seconds: float | None) -> None:
+    def _wait(self, seconds: float) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_read, selectors.EVENT_READ)
             if selector.select(seconds):

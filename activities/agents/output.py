@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from beatctl.activities import packed
+
 Event = dict[str, Any]
 
 _LONGEST_LINE = 16 << 20
@@ -21,7 +23,7 @@ def events(path: Path) -> Iterator[Event]:
     One line is held in memory at a time; a line over 16 MiB is passed over too.
     """
     try:
-        file = path.open("rb")
+        file = packed.opened(path)
     except OSError:
         return
     with file:
@@ -61,13 +63,7 @@ def said_lines(tail: bytes) -> list[str]:
 
 def tail_of(path: Path, most: int = _TAIL) -> bytes:
     """A file's last bytes; empty where it can't be read."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - most))
-            return file.read(most)
-    except OSError:
-        return b""
+    return packed.tail(path, most)
 
 
 def string(event: Event, *keys: str) -> str | None:

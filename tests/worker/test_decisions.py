@@ -14,17 +14,24 @@ import pytest
 
 from beatctl.worker import isolation
 from beatctl.worker.backoff import delay
-from beatctl.worker.children import LOG_LIMIT, Child, end_of, rotate
+from beatctl.worker.children import LOG_LIMIT, LOGS_KEPT, Child, end_of, rotate
 from beatctl.worker.embedded_server import ADDRESS, are_free, command_line, environment
 from beatctl.worker.run_folder import RunFolder, end_process, is_alive, process_start, write_json
 
 
 def test_a_log_does_not_grow_for_ever_and_its_last_words_are_found(place: Path) -> None:
     log = place / "log"
-    log.write_bytes(b"x" * (LOG_LIMIT + 1))
-    rotate(log)
-    assert not log.exists()
-    assert (place / "log.1").stat().st_size == LOG_LIMIT + 1
+    with log.open("ab") as writer:  # as the server and the worker hold theirs, which are never told
+        for number in range(LOGS_KEPT + 3):
+            writer.write(b"%d" % number * (LOG_LIMIT + 1))
+            writer.flush()
+            assert rotate(log)
+            assert not rotate(log)
+        writer.write(b"goes on\n")
+    assert log.read_bytes() == b"goes on\n"
+    older = [place / f"log.{number}" for number in range(1, LOGS_KEPT + 1)]
+    assert sorted(place.glob("log*")) == [log, *older]
+    assert [path.read_bytes()[:1] for path in older] == [b"%d" % number for number in (5, 4, 3)]
     log.write_bytes(b"before\n")
     since = log.stat().st_size
     log.write_bytes(b"before\nafter \xff\n")
