@@ -97,7 +97,8 @@ def told(status: Status) -> Status:
         update={
             "state": "paused",
             "reason": LOST,
-            "detail": "The Temporal server does not know this loop any more: its data is gone, or older than the loop. "
+            "detail": "The Temporal server does not run this loop any more: its data is gone, or older than it, or "
+            "somebody ended its workflow there. "
             f"Nothing of the loop is lost: beatctl resume {status.id} goes on from its ledger.",
             "now": "",
             "version": status.version + 1,

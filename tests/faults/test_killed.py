@@ -38,11 +38,14 @@ def test_a_worker_that_is_killed_or_replaced_costs_no_agent_run(
 @pytest.mark.parametrize("what", ["server", "supervisor"])
 def test_a_killed_server_or_supervisor_is_brought_back_and_the_loop_goes_on(own_loops: Loops, what: str) -> None:
     loops, repo = own_loops, own_loops.repository
-    log = repo.folder.parent / "log"
-    agent = repo.agent(f"echo $i >> {log}; sleep 2; echo $((40 - $i)) > n")
+    log, gate = repo.folder.parent / "log", repo.folder.parent / "gate"
+    agent = repo.agent(f"echo $i >> {log}; while [ ! -e {gate} ]; do sleep 0.05; done; echo $((40 - $i)) > n")
     loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "-n", "2")
     wait_until(lambda: agent_runs(log) == ["1"], "the first agent")
+    before = pid_of(loops, what)
     kill(loops, what)
+    wait_until(lambda: loops.status(loop) and pid_of(loops, what) != before, f"another {what}")
+    gate.touch()
     status = loops.finished(loop)
     assert agent_runs(log) == ["1", "2"]
     assert status["best"]["score"] == 38

@@ -48,14 +48,15 @@ def test_a_worker_killed_at_any_edge_of_a_run_means_one_run_of_it(own_loops: Loo
 
 def test_down_says_which_loops_wait_and_which_agents_go_on_and_up_goes_on_with_them(own_loops: Loops) -> None:
     loops, repo = own_loops, own_loops.repository
-    log = repo.folder.parent / "log"
-    agent = repo.agent(f"echo $i >> {log}; sleep 3; echo $((40 - $i)) > n")
+    log, gate = repo.folder.parent / "log", repo.folder.parent / "gate"
+    agent = repo.agent(f"echo $i >> {log}; while [ ! -e {gate} ]; do sleep 0.05; done; echo $((40 - $i)) > n")
     loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "-n", "1")
     wait_until(lambda: agent_runs(log) == ["1"], "the agent")
     down = loops.beatctl("down", cwd=repo.folder, expect=0)
     assert loop in down.stdout + down.stderr
     assert loops.status(loop)["state"] == "running"
     loops.beatctl("up", "-d", cwd=repo.folder, expect=0)
+    gate.touch()
     status = loops.finished(loop)
     assert agent_runs(log) == ["1"]
     assert status["best"]["score"] == 39
