@@ -13,7 +13,7 @@ import typer
 from beatctl.cli import levels, units
 from beatctl.cli.problems import Usage
 from beatctl.cli.settings import HOST_KEYS, Setting, level_of_environment, merge
-from beatctl.worker.concurrency import Concurrency, variables
+from beatctl.worker.concurrency import Concurrency, of_worker, variables
 
 if TYPE_CHECKING:
     from beatctl.activities.home import Home
@@ -58,12 +58,17 @@ def chosen(environ: Mapping[str, str], agents: str | None = None, evaluators: st
 
 
 def with_variables(home: Home, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """`environ` as the supervisor is to be started with; as it is where one runs. Raises Usage."""
+    """`environ` as the supervisor is to be started with; as it is where one runs. One that is to be replaced, being of
+    an earlier version, hands on what it was told. Raises Usage."""
     from beatctl.worker import local
 
-    if local.running(home, environ) is not None:
-        return environ
-    return {**environ, **variables(chosen(environ))}
+    folder = local.folder_of(home, environ)
+    state = folder.read_state()
+    if not state:
+        return {**environ, **variables(chosen(environ))}
+    if local.is_outdated(state):
+        return {**variables(of_worker(folder) or chosen(environ)), **environ}
+    return environ
 
 
 def words(told: Concurrency) -> str:

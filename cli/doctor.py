@@ -46,6 +46,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     """Everything `doctor --json` tells."""
     from beatctl import __version__
     from beatctl.activities import agents
+    from beatctl.cli import doctor_service
     from beatctl.worker import local
     from beatctl.worker.concurrency import Concurrency, of_worker
     from beatctl.worker.connection import chosen
@@ -99,6 +100,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
         worker |= {"max_concurrent_agents": held.agents, "max_concurrent_evaluators": held.evaluators}
     settings, mistakes = levels.examine(_root(), file, loops.environ)
     found |= settings
+    found |= doctor_service.examine(loops)
     found["warnings"] = mistakes + _warnings(loops, found)
     return found
 
@@ -126,6 +128,7 @@ def _server_program(loops: Loops) -> dict[str, Any]:
 
 
 def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
+    from beatctl.cli import doctor_service
     from beatctl.worker import backoff
     from beatctl.worker.backoff import CrashLoop
 
@@ -153,6 +156,7 @@ def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
     waiting = [loop.id for loop in known if loop.state != "finished" and not service.is_running(loops, loop)]
     if waiting:
         warnings.append(f"No worker is running, and these loops wait: {', '.join(waiting)}. Try: beatctl up -d")
+    warnings += doctor_service.warnings(found, found["version"])
     place = loops.home.root if loops.home.root.exists() else loops.home.root.parent
     while not place.exists():
         place = place.parent
@@ -179,6 +183,8 @@ def _text(path: object) -> str | None:
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    from beatctl.cli import doctor_service
+
     def process(part: dict[str, Any] | None) -> str:
         if part is None:
             return "not running"
@@ -206,6 +212,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     git = found["git"]
     lines.append(("git", f"{git['version'] or ''}  {git['path']}" if git else "not found"))
     lines.append(("python", f"{found['python']['version']}  {found['python']['path']}"))
+    lines += doctor_service.lines(found)
     for place in found["config"]:
         lines.append(("settings", place["path"] + ("" if place["exists"] else " (not there)")))
     for setting in found["settings"]:

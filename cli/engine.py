@@ -24,16 +24,28 @@ def up(
     detach: Annotated[bool, typer.Option("-d", "--detach", help="In the background.")] = False,
     max_concurrent_agents: MaxConcurrentAgents = None,
     max_concurrent_evaluators: MaxConcurrentEvaluators = None,
+    install: Annotated[bool, typer.Option("--install", help="As a systemd user service: back after a reboot.")] = False,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove that service.")] = False,
     as_json: Json = False,
 ) -> int:
     """Run the Temporal server and a worker.
 
     Here until Ctrl-C, or with -d in the background. `start` does this by itself.
     """
+    from beatctl.cli import install as installing
     from beatctl.worker import local
-    from beatctl.worker.concurrency import variables
+    from beatctl.worker.concurrency import AGENTS, EVALUATORS, variables
 
+    if detach + install + uninstall > 1:
+        raise Usage("Only one of -d, --install and --uninstall.", help_of="up")
     loops = Loops()
+    if uninstall:
+        return installing.uninstall(loops, as_json=as_json)
+    if install:
+        typed = {AGENTS: max_concurrent_agents, EVALUATORS: max_concurrent_evaluators}
+        concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)  # a mistake is told now
+        told = {name: value for name, value in typed.items() if value is not None}
+        return installing.install(Loops({**loops.environ, **told}), as_json=as_json)
     loops.check_home()
     wanted = concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)
     environ = {**loops.environ, **variables(wanted)}

@@ -71,7 +71,7 @@ def hints(loops: Loops, known: Sequence[Status]) -> list[str]:
         found.append(f"No worker is running, so {names} {'does' if len(idle) == 1 else 'do'} not go on: beatctl up -d")
     on = {loop.connection: loop for loop in known if loop.state != "finished"}  # one of each server
     for loop in on.values():
-        found += service.crash_words(loops, loop)
+        found += service.version_words(loops, loop) + service.crash_words(loops, loop)
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from beatctl.cli import arguments, render
+from beatctl.cli import arguments, render, service
 from beatctl.cli.act import go_on_from_pause
 from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.limit_options import TypedLimits
@@ -52,12 +52,17 @@ def resume(
         from beatctl.cli.going_on import go_on
 
         return go_on(loops, status, typed, detach=detach, foreground=foreground, as_json=as_json)
+    was_down = service.is_down(loops, status)
+    if was_down:  # who resumes wants it to run
+        service.ensure(loops, service.environ_of(status, loops.environ))
     if status.state in ("running", "waiting") and status.asked != "pause":
         if typed.given():
             raise Usage(f"Loop {status.id} is {status.state}. What changes its limits: beatctl set {status.id} …")
         ending = ", and stops after this iteration" if status.asked == "stop" else ""
         if as_json:
             print_status_json(status)
+        elif was_down:
+            out(f"{status.id} goes on.")
         else:
             waits = " for its turn" if status.state == "waiting" else ""
             out(f"{status.id} is {status.state}{waits}{ending}: nothing to resume.")

@@ -58,8 +58,20 @@ def crash_words(loops: Loops, status: Status) -> list[str]:
     return [backoff.words(one, time.time()) for one in local.crash_loops_in(state)]
 
 
+def version_words(loops: Loops, status: Status) -> list[str]:
+    """A line where an earlier version than this still runs in the background."""
+    from beatctl import __version__
+    from beatctl.worker import local
+    from beatctl.worker.run_folder import RunFolder
+
+    state = RunFolder(loops.home.root, status.connection).read_state()
+    if not local.is_outdated(state):
+        return []
+    return [f"beatctl {state['version']} runs in the background, this is {__version__}: beatctl up -d replaces it."]
+
+
 def is_down(loops: Loops, status: Status) -> bool:
-    """Whether the user said `down`, after which only `start`, `up` and `cancel` bring things back."""
+    """Whether the user said `down`, after which only `start`, `up`, `resume` and `cancel` bring things back."""
     from beatctl.worker.run_folder import RunFolder
 
     return RunFolder(loops.home.root, status.connection).shut_down.exists()
@@ -86,15 +98,19 @@ def bring_back(loops: Loops, status: Status) -> Running:
 
 def bring_back_if_gone(loops: Loops, status: Status) -> None:
     """For commands that only look: what ran and was killed runs again; not after `down`. Never raises: looking works
-    all the same."""
-    if status.state == "finished" or is_running(loops, status):
+    all the same. So is what an earlier version left running replaced by this one."""
+    if status.state == "finished":
         return
     from beatctl.cli import concurrency
     from beatctl.worker import local
+    from beatctl.worker.run_folder import RunFolder
 
+    state = RunFolder(loops.home.root, status.connection).read_state()
+    if state and not local.is_outdated(state):
+        return
     try:
         environ = concurrency.with_variables(loops.home, environ_of(status, loops.environ))
-        if local.bring_back(loops.home, environ, say) is not None:
+        if local.bring_back(loops.home, environ, say) is not None and not state:
             say("Server and worker were gone; they are back, and what ran meanwhile is taken over.")
     except Usage as mistake:
         say(mistake.text)

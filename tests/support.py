@@ -47,6 +47,7 @@ def clean_environment(folder: Path, server_program: str | None) -> dict[str, str
     home.mkdir(parents=True)
     (home / ".gitconfig").write_text(GIT_CONFIG)
     environ |= {"HOME": str(home), "BEATCTL_HOME": str(folder / "state")}
+    environ["BEATCTL_INHIBIT_SLEEP"] = "0"  # the machine that runs the tests may sleep
     if server_program:
         environ["BEATCTL_TEMPORAL_CLI"] = server_program
     return environ

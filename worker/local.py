@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,9 +19,11 @@ from beatctl.worker import backoff, embedded_server
 from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.connection import Connection, check, chosen
 from beatctl.worker.isolation import python_module
-from beatctl.worker.run_folder import EMBEDDED, RunFolder, read_json, wait_until
+from beatctl.worker.run_folder import EMBEDDED, RunFolder, end_process, read_json, wait_until
 from beatctl.worker.server_program import find_or_fetch
 from beatctl.worker.shutting_down import RunningAgent, ShutDown, shut_down
+from beatctl.worker.systemd import UNIT_VARIABLE, restart_unit
+from beatctl.worker.versions import is_older
 
 __all__ = ["NotRunning", "Running", "RunningAgent", "ShutDown", "become_supervisor", "bring_back", "ensure_running"]
 __all__ += ["running", "shut_down", "worker_line"]
@@ -30,6 +32,8 @@ Say = Callable[[str], None]
 
 READY_S = 60.0
 """How long server and worker may take until they are ready."""
+HAND_OVER_S = 30.0
+"""For a supervisor to end its worker and server: each has 10 s."""
 
 
 class NotRunning(Exception):
@@ -49,6 +53,8 @@ class Running:
     ready: bool
     error: str | None
     started: float
+    unit: str | None
+    """The systemd unit that it is."""
     crash_loops: list[CrashLoop]
     """What ends again and again, though the supervisor keeps trying."""
     logs: dict[str, Path]
@@ -83,14 +89,24 @@ def _running(folder: RunFolder, state: dict[str, Any]) -> Running | None:
         ready=state["ready"],
         error=state["error"],
         started=state["started"],
+        unit=state.get("unit"),
         crash_loops=crash_loops_in(state),
         logs=logs,
     )
 
 
 def crash_loops_in(state: Mapping[str, Any]) -> list[CrashLoop]:
-    """What a supervisor's state says ends again and again; nothing where an earlier version wrote it."""
-    return [CrashLoop(**one) for one in state.get("crash_loops", [])]
+    """What a supervisor's state says ends again and again; nothing where another version wrote it otherwise."""
+    known = [field.name for field in fields(CrashLoop)]
+    told = state.get("crash_loops", [])
+    return [CrashLoop(**{name: one[name] for name in known}) for one in told if all(name in one for name in known)]
+
+
+def is_outdated(state: Mapping[str, Any]) -> bool:
+    """Whether a supervisor's state is of an earlier version than this, and of one that may be replaced: not of one that
+    somebody started in a terminal or a container."""
+    replaceable = not state.get("foreground") or state.get("unit")
+    return bool(state) and bool(replaceable) and is_older(state["version"], __version__)
 
 
 def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
@@ -101,7 +117,15 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
     shared = chosen(environ)
     folder = RunFolder(home.root, shared.label if shared else EMBEDDED)
     folder.shut_down.unlink(missing_ok=True)
-    found = _running(folder, folder.read_state())
+    state = folder.read_state()
+    if is_outdated(state):
+        say(
+            f"beatctl {state['version']} in the background gives way to {__version__}; agents that run go on and are "
+            "taken over."
+        )
+        _end_for_another(state, environ)
+        state = folder.read_state()
+    found = _running(folder, state)
     while not (found and found.ready):
         began = time.time()
         if not folder.is_held():
@@ -112,11 +136,27 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
             _ask_to_try_now(found)
         found = _wait_until_ready(folder, began, say)
     if found.version != __version__:
-        say(
-            f"The worker in the background is beatctl {found.version}, this is {__version__}. "
-            "It goes on as it is; beatctl down, then up, replaces it (loops and agents survive that)."
-        )
+        say(_other_version(found))
     return found
+
+
+def _other_version(found: Running) -> str:
+    if is_older(__version__, found.version):
+        return (
+            f"The worker in the background is beatctl {found.version}, newer than this command ({__version__}): it "
+            "goes on as it is. Upgrade this one."
+        )
+    return (
+        f"The worker is beatctl {found.version}, this is {__version__}. It goes on as it is; end it where it was "
+        "started, or with beatctl down, then beatctl up (loops and agents survive that)."
+    )
+
+
+def _end_for_another(state: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """End a supervisor with its worker and server; agents go on. One that systemd keeps is started anew by it."""
+    unit = state.get("unit")
+    if not unit or not restart_unit(unit, environ):
+        end_process(state["pid"], state["pid_start"], HAND_OVER_S)
 
 
 def bring_back(home: Home, environ: Mapping[str, str], say: Say) -> Running | None:
@@ -129,18 +169,31 @@ def bring_back(home: Home, environ: Mapping[str, str], say: Say) -> Running | No
 
 
 def become_supervisor(home: Home, environ: Mapping[str, str], say: Say) -> NoReturn:
-    """For `up`: this process becomes the supervisor, in the foreground, until SIGTERM, SIGINT or SIGHUP.
+    """For `up`: this process becomes the supervisor, in the foreground, until SIGTERM, SIGINT or SIGHUP. Started by
+    systemd it takes over from one in the background, whose agents go on.
 
     Raises as `ensure_running` does; NotRunning where one runs already.
     """
     shared = chosen(environ)
     folder = RunFolder(home.root, shared.label if shared else EMBEDDED)
-    if folder.is_held():
-        raise NotRunning(f"Already running in the background (process {folder.read_state().get('pid')}): beatctl down")
-    folder.shut_down.unlink(missing_ok=True)
+    unit = environ.get(UNIT_VARIABLE)
     line = _supervisor_line(home, shared, environ, say)
+    if folder.is_held():
+        state = folder.read_state()
+        if not unit or not state or state.get("unit"):
+            raise NotRunning(f"Already running in the background (process {state.get('pid')}): beatctl down")
+        say(f"Taking over from process {state['pid']}.")
+        end_process(state["pid"], state["pid_start"], HAND_OVER_S)
+    folder.shut_down.unlink(missing_ok=True)
+    line += ["--foreground", *(["--unit", unit] if unit else [])]
     os.chdir("/")
-    os.execve(line[0], [*line, "--foreground"], _environment(environ))
+    os.execve(line[0], line, _environment(environ))
+
+
+def fetch_server_program(environ: Mapping[str, str], say: Say) -> None:
+    """Have the server's program there before it is needed. Raises ServerProgramMissing."""
+    if chosen(environ) is None:
+        find_or_fetch(environ, say)
 
 
 def worker_line(home: Home, connection: Connection) -> list[str]:
@@ -164,6 +217,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     own = dict(environ)
     # A beatctl that an agent started is no part of that agent's run.
     own.pop("BEATCTL_TRY", None)
+    own.pop(UNIT_VARIABLE, None)  # nor is one that it starts the unit's
     for name, value in environ.items():
         if name == "TEMPORAL_CONFIG_FILE" or (name.startswith("TEMPORAL_TLS_") and name.endswith("_PATH")):
             own[name] = os.path.abspath(value)

@@ -106,7 +106,7 @@ class RunFolder:
         self.worker = self.root / "worker.json"
         self.ports = self.root / "ports.json"
         self.shut_down = self.root / "shut-down"
-        """There when the user said `down`: only `start` and `up` bring things back then."""
+        """There when the user said `down`: only `start`, `up`, `resume` and `cancel` bring things back then."""
 
     @classmethod
     def all(cls, home: Path) -> list[RunFolder]:

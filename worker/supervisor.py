@@ -21,6 +21,7 @@ from typing import Any
 
 from beatctl import __version__
 from beatctl.worker import backoff, embedded_server
+from beatctl.worker.awake import Awake
 from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.children import Child, rotate
 from beatctl.worker.crashes import guarded
@@ -44,16 +45,27 @@ class Hopeless(Exception):
 
 
 class Supervisor:
-    def __init__(self, folder: RunFolder, connection: dict[str, Any], program: Path | None, foreground: bool) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        connection: dict[str, Any],
+        program: Path | None,
+        *,
+        foreground: bool = False,
+        unit: str | None = None,
+    ) -> None:
         self.folder = folder
         self.connection = connection
         self.program = program
         self.foreground = foreground
+        self.unit = unit
+        """The systemd unit that this is."""
         self.embedded = folder.label == EMBEDDED
         self.server = Child("server", folder.server_log)
         self.worker = Child("worker", folder.worker_log)
         self.error: str | None = None
         self.crash_loops: list[CrashLoop] = []
+        self.awake = Awake(folder.home / "ledger.db", folder.label, os.environ, sys.platform)
         self.started = time.time()
         self.port = 0
         self.stopping = False
@@ -78,6 +90,7 @@ class Supervisor:
             self.say(str(problem))
             self.error = str(problem)
         finally:
+            self.awake.end()
             # The worker first: what it still has to tell the server, it can.
             self.worker.end(PATIENCE_S)
             self.server.end(PATIENCE_S)
@@ -92,6 +105,7 @@ class Supervisor:
             self._look_after_server()
         self._look_after_worker()
         self._look_for_crash_loops()
+        self.awake.look(works=not self.crash_loops)
         if self.server_is_ready() and self.worker.is_ready():
             self.error = None
         for child in (self.server, self.worker):
@@ -192,6 +206,8 @@ class Supervisor:
             "pid_start": self._start_time,
             "started": self.started,
             "version": __version__,
+            "foreground": self.foreground,
+            "unit": self.unit,
             "connection": dict(self.connection),
             "server_pid": self.server.pid,
             "server_start": self.server.start_time,
@@ -202,6 +218,7 @@ class Supervisor:
             "ready": self.server_is_ready() and self.worker.is_ready(),
             "error": self.error,
             "crash_loops": [loop.as_json() for loop in self.crash_loops],
+            "awake": self.awake.state(),
         }
         if state != self._written:
             write_json(self.folder.state, state)
@@ -214,9 +231,11 @@ class Supervisor:
     # Waiting.
 
     def _seconds_to_wait(self) -> float:
-        """Once all is ready and well only the logs have to be looked at: a child's end comes as a signal."""
+        """Once all is ready and well only logs and loops have to be looked at: a child's end comes as a signal."""
         now = time.monotonic()
         waits = [LOGS_S]
+        if (until_look := self.awake.seconds_to_wait()) is not None:
+            waits.append(until_look)
         for child in self._children():
             if child.pid is None:
                 waits.append(max(0.0, child.wants_start_at - now))
@@ -267,6 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--connection", required=True, type=json.loads)
     parser.add_argument("--program", type=Path)
     parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--unit")
     given = parser.parse_args(arguments)
     folder = RunFolder(given.home, given.connection["label"]).create()
     rotate(folder.supervisor_log)
@@ -276,7 +296,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"Already running: see {folder.supervisor_log}", file=sys.stderr)  # noqa: T201
         return 0
     try:
-        return Supervisor(folder, given.connection, given.program, given.foreground).run()
+        supervisor = Supervisor(folder, given.connection, given.program, foreground=given.foreground, unit=given.unit)
+        return supervisor.run()
     finally:
         os.close(held)
 

@@ -63,6 +63,31 @@ def test_down_says_which_loops_wait_and_which_agents_go_on_and_up_goes_on_with_t
     assert loops.rows(loop)[1]["agent"]["adopted"] is True
 
 
+@pytest.mark.parametrize("pauses", [True, False])
+def test_after_down_a_look_brings_nothing_back_and_resume_does(own_loops: Loops, pauses: bool) -> None:
+    loops, repo = own_loops, own_loops.repository
+    log, go = repo.folder.parent / "log", repo.folder.parent / "go"
+    agent = repo.agent(f"echo $i >> {log}; until [ -e {go} ]; do sleep 0.1; done; echo 7 > n")
+    loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "-n", "1" if not pauses else "2")
+    wait_until(lambda: agent_runs(log) == ["1"], "the agent")
+    if pauses:
+        loops.do("pause", loop)
+        go.touch()
+        loops.until(loop, "the pause", lambda status: status["state"] == "paused")
+    said = loops.beatctl("down", cwd=repo.folder, expect=0).stdout
+    assert said.startswith("Server and worker are down.\n")
+    assert ("Goes on: " in said) is not pauses
+    for words in (("status", loop), ("list",), ("show", loop), ("doctor",), ()):
+        loops.beatctl(*words, cwd=repo.folder, expect=0)
+        assert loops.do("doctor")["supervisor"] is None
+    refused = loops.beatctl("note", loop, "try 6", cwd=repo.folder, expect=3).stderr
+    assert "beatctl was shut down (beatctl down)" in refused
+    assert f"{loop} goes on." in loops.beatctl("resume", loop, cwd=repo.folder, expect=0).stdout
+    go.touch()
+    loops.finished(loop)
+    assert agent_runs(log) == (["1", "2"] if pauses else ["1"])
+
+
 def test_a_long_loop_continues_as_new_and_loses_no_row(own_loops: Loops) -> None:
     loops = own_loops
     loops.beatctl.environ["BEATCTL_CONTINUE_AS_NEW_EVENTS"] = "60"
