@@ -3,11 +3,10 @@
 One SQLite file in the home folder. Rows are keyed by loop and iteration and written by upsert, so that an activity that
 runs twice writes one row. It outlives the Temporal server's retention and is readable with no server running.
 
-The file has a version (`pragma user_version`) and is brought up to this program's by `_MIGRATIONS`; one of a newer
-version is refused. What lies in it as JSON (rows, statuses, specifications) has none: a new field has a default, which
-old JSON gets. A field is renamed by adding the new one, with a `model_validator(mode="before")` that takes its value
-from the old one's where only that is there; the old name is never used for anything else. What cannot be said so is a
-migration that rewrites the JSON.
+The file has a version, see ledger_versions.py. What lies in it as JSON (rows, statuses, specifications) has none: a new
+field has a default, which old JSON gets. A field is renamed by adding the new one, with a
+`model_validator(mode="before")` that takes its value from the old one's where only that is there; the old name is never
+used for anything else. What cannot be said so is a migration that rewrites the JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
-from beatctl import __version__
+from beatctl.activities.ledger_versions import migrate, missing_migrations
 
 Verdict = Literal["baseline", "pass", "fail", "keep", "discard", "inconclusive", "crash", "timeout", "tampered"]
 State = Literal["running", "paused", "waiting", "finished"]
@@ -189,66 +188,6 @@ class Status(BaseModel):
     """Grows with each change; an older status never replaces a newer one."""
 
 
-def _first_tables(db: sqlite3.Connection, home: Path) -> None:
-    """From 0, which is an empty file, or one with these tables that was written before ledgers had a version."""
-    db.execute(
-        "create table if not exists rows "
-        "(loop text not null, iteration integer not null, row text not null, primary key (loop, iteration)) "
-        "without rowid"
-    )
-    db.execute(
-        "create table if not exists loops "
-        "(loop text primary key, started real not null, version integer not null, status text not null, "
-        "spec text not null)"
-    )
-
-
-def _runs_files_beside_each_other(db: sqlite3.Connection, home: Path) -> None:
-    from beatctl.activities.old_runs import flatten  # here: once in a home's life
-
-    flatten(home / "loops")
-
-
-Migration = Callable[[sqlite3.Connection, Path], None]
-
-_MIGRATIONS: list[Migration] = [_first_tables, _runs_files_beside_each_other]
-"""Each takes the ledger, and what its version vouches for of the home it lies in, from the version that is its place in
-this list to the next. What it does to files may be cut short at any moment, and is repeated then.
-
-Nothing is ever taken out or changed here. The worker of the version before may go on writing into its open ledger until
-it is replaced: columns are added with a default, none is removed or renamed.
-"""
-
-
-class NewerLedger(sqlite3.DatabaseError):
-    """The ledger was written by a newer beatctl. Its text is for the person."""
-
-
-def _migrations_for(db: sqlite3.Connection, path: Path) -> list[Migration]:
-    """Those that this ledger has not had. Raises NewerLedger."""
-    found, known = int(db.execute("pragma user_version").fetchone()[0]), len(_MIGRATIONS)
-    if found > known:
-        raise NewerLedger(
-            f"The ledger {path} was written by a newer beatctl (ledger version {found}; beatctl {__version__} knows "
-            f"{known}): use that one, or name another folder in BEATCTL_HOME. Is it the worker that is older? "
-            "beatctl down, then beatctl up -d, replaces it."
-        )
-    return _MIGRATIONS[found:]
-
-
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Bring the ledger up to date, wholly or not at all."""
-    db.execute("begin immediate")
-    try:
-        for migrate in _migrations_for(db, path):  # none where another process has just done it
-            migrate(db, path.parent)
-        db.execute(f"pragma user_version = {len(_MIGRATIONS)}")
-    except BaseException:
-        db.execute("rollback")
-        raise
-    db.execute("commit")
-
-
 class Ledger:
     """The ledger of one home. One connection a thread; every call is a transaction of its own."""
 
@@ -261,11 +200,11 @@ class Ledger:
         if connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            missing = _migrations_for(connection, self._path)  # before anything is written into a newer one
+            missing = missing_migrations(connection, self._path)  # before anything is written into a newer one
             connection.execute("pragma journal_mode=wal")
             connection.execute("pragma synchronous=normal")
             if missing:
-                _migrate(connection, self._path)
+                migrate(connection, self._path)
             self._local.connection = connection
         return connection
 

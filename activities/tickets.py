@@ -9,12 +9,9 @@ With one ticket it is the attempt that counts; local activities have none: whoev
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic import BaseModel
 from temporalio import activity
@@ -23,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 from beatctl.activities.home import LoopFolder
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import tree
-from beatctl.activities.workspace.files import read_note, write_note
+from beatctl.activities.workspace.files import locked, read_note, write_note
 
 _STARTED_NS = time.monotonic_ns()
 """When this process began, by the clock that all processes share and nobody sets: what was noted before is no later
@@ -60,7 +57,7 @@ class Hold:
         if self._ticket is None:
             yield
             return
-        with _locked(self._folder.ticket):
+        with locked(self._folder.ticket):
             self._begin(self._ticket)
             if not concluded and self._ledger.newest(self._folder.id) >= self._ticket.iteration:
                 raise ApplicationError(
@@ -92,7 +89,7 @@ def _boot() -> str:
 
 def overtake(folder: LoopFolder) -> None:
     """For a command that ends a loop without its workflow: no step that was given out before writes any more."""
-    with _locked(folder.ticket):
+    with locked(folder.ticket):
         write_note(folder.ticket, {"ticket": [last_ticket(folder) + 1, 0], "boot": _boot(), "at": time.monotonic_ns()})
 
 
@@ -100,13 +97,3 @@ def last_ticket(folder: LoopFolder) -> int:
     """The number of the loop's latest step so far."""
     noted = read_note(folder.ticket)
     return int(noted["ticket"][0]) if noted is not None else 0
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

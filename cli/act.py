@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from beatctl.activities.ledger import Status
 
 _PATIENCE_S = 2.0
+_MOMENT_S = 0.3
 _POLL_S = 0.05
 
 
@@ -83,6 +84,8 @@ def _signal_to(
 ) -> int:
     ask(loops, status, signal)
     shown = until(loops, status.id, lambda now: done(now) or now.state == "finished")
+    if shown.asked == signal:  # between two iterations it is done as soon as it is said
+        shown = until(loops, status.id, lambda now: now.asked != signal, _MOMENT_S)
     if not done(shown) and shown.state != "finished" and shown.asked is None and signal != "resume":
         # The signal is in the loop's history; a busy worker has only not said so in the ledger yet.
         shown = shown.model_copy(update={"asked": signal})

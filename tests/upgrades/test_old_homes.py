@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities import ledger as ledgers
-from beatctl.activities.ledger import Ledger
+from beatctl.activities import ledger_versions as ledgers
+from beatctl.activities.ledger import Ledger, Row, Status, timestamp
 from beatctl.activities.old_runs import flatten
 from beatctl.activities.run_files import tries_in
 from beatctl.activities.workspace.files import write_note
@@ -161,7 +161,7 @@ def test_a_worker_of_the_version_before_writes_on_after_a_column_was_added(place
         connection.execute(f"alter table {table} add column later text not null default ''")
     connection.execute("pragma user_version = 99")
     connection.close()
-    row = ledgers.Row(iteration=0, verdict="baseline", started_at=ledgers.timestamp(1), duration_s=1)
+    row = Row(iteration=0, verdict="baseline", started_at=timestamp(1), duration_s=1)
     old.write(status, row)
     assert old.add_loop(status.model_copy(update={"id": "other"}), "{}", 2.0)
     assert old.rows("loop") == [row]
@@ -193,8 +193,8 @@ def test_whoever_changes_the_workspaces_state_also_gives_it_a_version() -> None:
     assert " ".join(field.name for field in fields(State)) == known[VERSION]
 
 
-def _status() -> ledgers.Status:
-    return ledgers.Status(id="loop", goal="goal", strategy="retry", state="running", directory="/")
+def _status() -> Status:
+    return Status(id="loop", goal="goal", strategy="retry", state="running", directory="/")
 
 
 def _dump(ledger: Path) -> list[str]:
