@@ -90,7 +90,7 @@ class Loops:
 
         return wait_until(look, what, timeout_s)
 
-    def finished(self, loop: str, timeout_s: float = 90.0) -> Any:
+    def finished(self, loop: str, timeout_s: float = 180.0) -> Any:
         return self.until(loop, "the loop's end", lambda s: s["state"] == "finished", timeout_s)
 
 
