@@ -15,10 +15,9 @@ from beatctl.activities import agents
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.home import LoopFolder
 from beatctl.activities.ledger import AgentRow, EvaluatorRow, Ledger, Row, Verdict, sum_of_steps, timestamp
-from beatctl.activities.processes import Lost, RunResult, Try
+from beatctl.activities.processes import Lost, RunResult, Try, every_try
 from beatctl.activities.run_agent import last_message_file
 from beatctl.activities.run_evaluator import score_of
-from beatctl.activities.run_files import tries_in
 from beatctl.activities.text import clean
 from beatctl.activities.workspace import Workspace
 
@@ -73,8 +72,7 @@ def _row(loop: LoopFolder, workspace: Workspace, spec: dict[str, Any], number: i
 def _runs(iteration: Path) -> Iterator[tuple[str, tuple[Try, RunResult]]]:
     """The runs that have a result, by name, in the order they began."""
     found: list[tuple[float, str, Try, RunResult]] = []
-    for files in tries_in(iteration):
-        one = Try(files.run, files.number)
+    for one in every_try(iteration):
         try:
             result = one.result()
         except Lost:

@@ -106,11 +106,9 @@ def end_processes(loops: Loops, loop: str) -> int:
 
 
 def _tries(loops: Loops, loop: str) -> list[Try]:
-    from beatctl.activities.processes import Try
-    from beatctl.activities.run_files import tries_in
+    from beatctl.activities.processes import every_try
 
-    folders = loops.folder(loop).runs.glob("*")
-    return [Try(one.run, one.number) for folder in folders for one in tries_in(folder)]
+    return [one for folder in loops.folder(loop).runs.glob("*") for one in every_try(folder)]
 
 
 def _close_here(loops: Loops, status: Status) -> Status:

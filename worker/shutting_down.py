@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
-from beatctl.activities.run_files import tries_in
 from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.run_folder import RunFolder, end_process, read_json, wait_until
 
@@ -83,12 +82,11 @@ def _shut_down(folder: RunFolder) -> bool:
 
 
 def _running_agents(home: Home, loop: str) -> list[tuple[RunningAgent, Try]]:
-    from beatctl.activities.processes import Try
+    from beatctl.activities.processes import every_try
 
     found = []
     for folder in home.loop(loop).runs.glob("*"):
-        for files in tries_in(folder):
-            one = Try(files.run, files.number)
+        for one in every_try(folder):
             if one.state() == "running":
                 iteration = int(folder.name) if folder.name.isdigit() else 0
                 found.append((RunningAgent(loop, iteration, one.run.name, one.shim_pid()), one))

@@ -1,6 +1,6 @@
 """Child processes that outlive the worker: one shim each, forked by a spawner; see attempts.py for the protocol."""
 
-from .attempts import CommandSpec, Lost, RunResult, Try, TryState, latest_try, new_try, save_environment
+from .attempts import CommandSpec, Lost, RunResult, Try, TryState, every_try, latest_try, new_try, save_environment
 from .client import Spawner, StartFailed
 from .waiting import end, end_remains, wait
 
@@ -14,6 +14,7 @@ __all__ = [
     "TryState",
     "end",
     "end_remains",
+    "every_try",
     "latest_try",
     "new_try",
     "save_environment",

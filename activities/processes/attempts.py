@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from beatctl.activities.run_files import TryFiles, is_result, tries_of
+from beatctl.activities.run_files import TryFiles, is_result, tries_in, tries_of
 
 from . import lock
 
@@ -113,6 +113,11 @@ class Try(TryFiles):
         """What the shim noted: itself first, then processes it saw."""
         lines = self.lines()[1:]
         return [json.loads(line) for line in (lines[:-1] if is_result(lines) else lines)]
+
+
+def every_try(iteration: Path) -> list[Try]:
+    """All tries of all runs in the folder of an iteration, in no order."""
+    return [Try(one.run, one.number) for one in tries_in(iteration)]
 
 
 def latest_try(run: Path) -> Try | None:

@@ -142,6 +142,21 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds a lock file. Who looks at the same moment is not taken for that."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def temporary_name(path: bytes) -> bytes:
     """A name in the same folder for what will be renamed to `path`."""
     folder, _, _ = path.rpartition(b"/")

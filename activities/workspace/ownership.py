@@ -14,7 +14,7 @@ from pathlib import Path
 
 from beatctl.activities.home import Home
 
-from .files import locked, read_json, write_json
+from .files import is_locked, locked, read_json, write_json
 from .problems import FolderInUse
 
 
@@ -108,17 +108,7 @@ def _busy(path: Path) -> Path:
 
 def _is_busy(path: Path) -> bool:
     """Whether a command holds the folder that this claim names."""
-    try:
-        handle = os.open(_busy(path), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return is_locked(_busy(path))
 
 
 def _file(home: Home, root: Path) -> Path:

@@ -12,7 +12,7 @@ from tests.loops.conftest import Loops
 from tests.support import wait_until
 
 
-@pytest.mark.parametrize("moment", ["before:conclude_iteration", "before:snapshot_workspace"])
+@pytest.mark.parametrize("moment", ["before:conclude_iteration", "before:snapshot_workspace", "child:before-new"])
 def test_a_worker_that_was_stopped_and_goes_on_writes_nothing_into_a_loop_another_has_taken_over(
     own_loops: Loops, moment: str
 ) -> None:
