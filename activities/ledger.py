@@ -44,6 +44,8 @@ class AgentRow(BaseModel):
     exit_code: int | None = None
     session_id: str | None = None
     cost_usd: float | None = None
+    cost_estimated: bool = False
+    """Some of the cost is the tokens' by the price table, not the agent's own figure."""
     tokens: int | None = None
     duration_s: float = 0.0
     adopted: bool = False
@@ -51,6 +53,23 @@ class AgentRow(BaseModel):
     """Tries that died with their shim before this one; the workspace was restored before each new try."""
     steps: list[AgentRow] | None = None
     """A pipeline's runs, one a step; null elsewhere."""
+
+
+class Wait(BaseModel):
+    """A wait for a limit's reset, which is no iteration: the agent is run again after it."""
+
+    agent: str
+    reason: Literal["rate-limit", "overloaded"]
+    error: str = ""
+    """What the agent said of the limit."""
+    since: str
+    until: str
+    """When it was to end."""
+    waited_s: float = 0.0
+    """How long it was: less than planned where the user ended it, 0 where another agent took over."""
+    cost_usd: float | None = None
+    """Of the run that the limit interrupted; in its iteration's cost, too."""
+    tokens: int | None = None
 
 
 class EvaluatorRow(BaseModel):
@@ -75,11 +94,13 @@ class Row(BaseModel):
     reason: str | None = None
     logs: str | None = None
     metrics: dict[str, float] = {}
+    waits: list[Wait] = []
+    """For limits, before its agent runs came through."""
     notes: list[str] = []
     """The user's notes that this iteration's prompt was the first to carry."""
 
 
-def sum_of_steps(name: str, runs: list[AgentRow], *, pipeline: bool) -> AgentRow | None:
+def sum_of_steps(runs: list[AgentRow], *, pipeline: bool) -> AgentRow | None:
     """An iteration's agent row: its one run, or a pipeline's runs added up, with the steps."""
     if not runs:
         return None
@@ -88,18 +109,31 @@ def sum_of_steps(name: str, runs: list[AgentRow], *, pipeline: bool) -> AgentRow
     costs = [run.cost_usd for run in runs if run.cost_usd is not None]
     tokens = [run.tokens for run in runs if run.tokens is not None]
     return AgentRow(
-        name=name,
+        name=", ".join(dict.fromkeys(run.name for run in runs)),
         version=runs[-1].version,
         model=runs[-1].model,
         exit_code=runs[-1].exit_code,
         session_id=runs[-1].session_id,
         cost_usd=round(sum(costs), 6) if costs else None,
+        cost_estimated=any(run.cost_estimated for run in runs),
         tokens=sum(tokens) if tokens else None,
         duration_s=round(sum(run.duration_s for run in runs), 3),
         adopted=any(run.adopted for run in runs),
         lost=sum(run.lost for run in runs),
         steps=runs,
     )
+
+
+def with_interrupted(agent: AgentRow, waits: list[Wait]) -> AgentRow:
+    """An iteration's agent row with what the runs cost that a limit interrupted before."""
+    costs = [wait.cost_usd for wait in waits if wait.cost_usd is not None]
+    tokens = [wait.tokens for wait in waits if wait.tokens is not None]
+    changes: dict[str, Any] = {}
+    if costs:
+        changes["cost_usd"] = round((agent.cost_usd or 0.0) + sum(costs), 6)
+    if tokens:
+        changes["tokens"] = (agent.tokens or 0) + sum(tokens)
+    return agent.model_copy(update=changes)
 
 
 class Experiment(BaseModel):
@@ -158,6 +192,10 @@ class Status(BaseModel):
     """The pause's or the end's reason in a sentence."""
     now: str = ""
     """What the loop is doing at this moment."""
+    waiting_until: str | None = None
+    """When the wait for a limit's reset ends."""
+    cost_estimated: bool = False
+    """Some of the cost is the tokens' by the price table."""
     direction: Literal["minimize", "maximize"] | None = None
     agent: str = ""
     limits: dict[str, Any] = {}

@@ -59,7 +59,7 @@ def _row(loop: LoopFolder, workspace: Workspace, spec: dict[str, Any], number: i
         samples=[sample for sample in samples if sample is not None],
         started_at=timestamp(began),
         duration_s=round(ended - began, 3),
-        agent=sum_of_steps(_agent_spec(spec).name, [row for row, _ in agent_runs], pipeline=bool(spec.get("steps"))),
+        agent=sum_of_steps([row for row, _ in agent_runs], pipeline=bool(spec.get("steps"))),
         evaluator=evaluator,
         snapshot=snapshot,
         parent=int(parent) if parent else None,
@@ -82,22 +82,27 @@ def _runs(iteration: Path) -> Iterator[tuple[str, tuple[Try, RunResult]]]:
         yield name, (one, result)
 
 
-def _agent_spec(spec: dict[str, Any]) -> AgentSpec:
-    return AgentSpec.model_validate(spec["agent"])
+def _agent_spec(spec: dict[str, Any], program: str) -> AgentSpec:
+    """Which of the loop's agents this program is."""
+    agent = AgentSpec.model_validate(spec["agent"])
+    if spec.get("fallback") is not None and program != agent.argv[0]:
+        return AgentSpec.model_validate(spec["fallback"])
+    return agent
 
 
 def _agent(spec: dict[str, Any], one: Try, result: RunResult) -> tuple[AgentRow, str]:
-    agent = _agent_spec(spec)
+    agent = _agent_spec(spec, one.spec().argv[0])
     told = agents.read_outcome(
         agent, one.stdout, one.stderr, result.exit_code, result.signal, last_message_file(one.run)
     )
     row = AgentRow(
         name=agent.name,
-        version=agent.version,
+        version=told.version or agent.version,
         model=told.model or agent.model,
         exit_code=_code(result),
         session_id=told.session_id,
         cost_usd=told.cost_usd,
+        cost_estimated=told.cost_estimated,
         tokens=told.tokens,
         duration_s=round(result.ended_at - result.started_at, 3),
     )

@@ -48,12 +48,26 @@ class RunAgentInput(BaseModel):
     ticket: Ticket | None = None
 
 
+AgentStatus = Literal[
+    "done",
+    "failed",
+    "timeout",
+    "edited",
+    "missing",
+    "authentication",
+    "rate-limited",
+    "overloaded",
+    "unstarted",
+]
+
+
 class AgentResult(BaseModel):
     """How an agent run ended. A failed agent is data, not an exception."""
 
-    status: Literal["done", "failed", "timeout", "edited", "missing", "authentication", "unstarted"]
+    status: AgentStatus
     """`edited`: not started, since the user's files had changed; `missing`: its program is not there any more;
-    `unstarted`: its turn did not come before there was something else to do."""
+    `unstarted`: its turn did not come before there was something else to do; `rate-limited`: the account's limit is
+    reached; `overloaded`: the service takes nobody's runs just now."""
     error: str | None = None
     summary: str = ""
     edits: list[str] = []
@@ -61,7 +75,12 @@ class AgentResult(BaseModel):
     model: str | None = None
     session_id: str | None = None
     cost_usd: float | None = None
+    cost_estimated: bool = False
     tokens: int | None = None
+    version: str | None = None
+    """Where the run itself told it."""
+    reset_at: float | None = None
+    """Unix seconds at which the limit that was reached ends, where the agent told."""
     started_at: float = 0.0
     duration_s: float = 0.0
     adopted: bool = False
@@ -169,7 +188,7 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> Agent
     outcome = agents.read_outcome(
         given.agent, files.stdout, files.stderr, result.exit_code, result.signal, last_message
     )
-    status: Literal["done", "failed", "timeout", "missing", "authentication"] = "done" if outcome.ok else "failed"
+    status: AgentStatus = "done" if outcome.ok else "failed"
     error = outcome.error
     if result.ended_by == "timeout":
         status, error = "timeout", f"{given.agent.name} was ended after its time limit of {given.timeout_s:g} s"
@@ -179,8 +198,8 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> Agent
         status, error = "failed", f"{given.agent.name} printed more than 1 GiB and was ended"
     elif result.ended_by == "not-started":
         status, error = "missing", result.error or f"{given.agent.name} could not be started"
-    elif outcome.kind == "authentication":
-        status = "authentication"
+    elif outcome.kind in ("authentication", "rate-limited", "overloaded"):
+        status = outcome.kind
     if status not in ("done", "timeout") and result.error:
         error = result.error
     if status == "done" and result.left_behind:
@@ -193,7 +212,10 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> Agent
         model=clean(outcome.model)[:200] if outcome.model else given.agent.model,
         session_id=clean(outcome.session_id)[:200] if outcome.session_id else None,
         cost_usd=outcome.cost_usd if outcome.cost_usd is not None and math.isfinite(outcome.cost_usd) else None,
+        cost_estimated=outcome.cost_estimated,
         tokens=outcome.tokens,
+        version=clean(outcome.version)[:100] if outcome.version else None,
+        reset_at=outcome.reset_at if outcome.reset_at is not None and math.isfinite(outcome.reset_at) else None,
         started_at=result.started_at,
         duration_s=finished.duration_s,
         adopted=finished.adopted,

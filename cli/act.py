@@ -38,13 +38,14 @@ def pause(loop: Loop = None, as_json: Json = False) -> int:
 
 
 def go_on_from_pause(loops: Loops, status: Status, as_json: bool) -> int:
-    """`resume` on a loop that is paused, waits, or is about to pause."""
+    """`resume` on a loop that is paused, waits for a limit's reset, or is about to pause."""
+    waited = status.waiting_until or ""
     return _signal_to(
         loops,
         status,
         "resume",
         as_json,
-        done=lambda status: status.state in ("running", "waiting") and status.asked != "pause",
+        done=lambda now: now.state in ("running", "waiting") and now.asked != "pause" and now.waiting_until != waited,
         asked="{id} goes on.",
         at_once="{id} goes on.",
     )

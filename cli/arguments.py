@@ -64,6 +64,16 @@ For = Annotated[
         "--for", metavar="TIME", help="Start nothing more after this time, waits included.", show_default=False
     ),
 ]
+MaxCost = Annotated[
+    str | None,
+    typer.Option("--max-cost", metavar="USD", help="Start no agent once this much is spent.", show_default=False),
+]
+MaxTokens = Annotated[
+    str | None,
+    typer.Option(
+        "--max-tokens", metavar="N", help="Start no agent once so many are used: 500k, 2M.", show_default=False
+    ),
+]
 Target = Annotated[
     str | None, typer.Option("--target", metavar="SCORE", help="End when the best is this good.", show_default=False)
 ]

@@ -143,15 +143,23 @@ class _Teller:
     def _tell_state(self, status: Status) -> None:
         if status.reason == TURN:  # for whom it only matters what is asked for
             status = status.model_copy(update={"state": "running", "reason": None})
-        state = f"{status.state} {status.reason} {status.asked}" if status.state != "finished" else "finished"
+        state = (
+            f"{status.state} {status.reason} {status.asked} {status.waiting_until}"
+            if status.state != "finished"
+            else "finished"
+        )
         before, self._state = self._state, state
         if state == before:
             return
         if status.state == "paused":
             say(paused_words(status))
         elif status.state == "waiting":
-            say(f"{status.id} waits: {visible(status.detail or status.now)}")
-        elif before.startswith("paused") and status.state == "running":
+            say(
+                f"{status.id}: {render.wait_words(status, time.time())}"
+                if status.waiting_until
+                else f"{status.id} waits"
+            )
+        elif before.startswith(("paused", "waiting")) and status.state == "running":
             say(f"{status.id} goes on.")
         elif status.state == "running" and status.asked == "pause":
             say(f"{status.id} pauses after this iteration.")

@@ -68,7 +68,7 @@ def go_on(loops: Loops, status: Status, typed: TypedLimits, *, detach: bool, for
     except KeyboardInterrupt:
         say(f"Interrupted: {status.id} is as it ended, the folder is untouched.")
         return problems.DETACHED
-    head, *more = in_force(shown, plan.spec.agent)
+    head, *more = in_force(shown, plan.spec.agent, plan.spec.fallback)
     for line in (head, f"  goes on   {plan.words}", *more):
         say(line)
     if detach:

@@ -8,6 +8,8 @@ from typing import Any
 
 from beatctl.cli import units
 
+DEFAULT_ITERATIONS = 10
+"""As Limits has it, which `start` has no time to import."""
 _NAMES = {"goal": "The goal", "steps": "--step", "directory": "-C"}
 
 
@@ -27,6 +29,8 @@ class TypedLimits:
     agent_timeout: str | None = None
     eval_timeout: str | None = None
     for_: str | None = None
+    max_cost: str | None = None
+    max_tokens: str | None = None
     target: str | None = None
     plateau: str | None = None
 
@@ -36,9 +40,10 @@ class TypedLimits:
 
 def starting_limits(typed: TypedLimits, named: Callable[[str], str] = flag_of) -> dict[str, Any]:
     """The limits a loop starts with, as fields of Limits. The ten iterations of the default hold only where no
-    duration is given. Raises BadValue."""
+    duration, cost or token limit is given. Raises BadValue."""
     limits = changed_limits(typed, named)
-    if limits.get("for_s") and "max_iterations" not in limits:
+    bounded = limits.get("for_s") or limits.get("max_cost_usd") or limits.get("max_tokens")
+    if bounded and "max_iterations" not in limits:
         limits["max_iterations"] = 0
     return limits
 
@@ -65,6 +70,10 @@ def changed_limits(
         text = getattr(typed, name)
         if text is not None:
             limits[key] = units.duration(text, named(name), bare_milliseconds=name == "cooldown")
+    if typed.max_cost is not None:
+        limits["max_cost_usd"] = units.money(typed.max_cost, named("max_cost"))
+    if typed.max_tokens is not None:
+        limits["max_tokens"] = units.tokens(typed.max_tokens, named("max_tokens"))
     if typed.target is not None:
         is_none = typed.target.strip().lower() == "none"
         limits["target"] = None if is_none else units.number(typed.target, named("target"))
@@ -78,9 +87,9 @@ def asks_for_more(typed: TypedLimits) -> bool:
 
 def unbounded_warning(limits: dict[str, Any]) -> str:
     """How to bound a loop with these Limits, where nothing does; else empty."""
-    if limits.get("max_iterations") or limits.get("cooldown_s") or limits.get("for_s"):
+    if any(limits.get(key) for key in ("max_iterations", "cooldown_s", "for_s", "max_cost_usd", "max_tokens")):
         return ""
     return (
-        "No limit on iterations or time and no cooldown: this loop spends until it is stopped. "
+        "No limit on iterations, time, cost or tokens and no cooldown: this loop spends until it is stopped. "
         "Bound it: beatctl set --for 8h, --max-iterations 100 or --cooldown 1m"
     )

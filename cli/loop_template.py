@@ -51,8 +51,14 @@ GROUPS: dict[str, Sequence[Line]] = {
         Line("plateau", "With eval: end after so many iterations without a better score.", "0"),
     ),
     "Limits": (
-        Line("max_iterations", "End after so many iterations. No limit by default where `for` is given.", "10"),
+        Line(
+            "max_iterations",
+            "End after so many iterations. No limit by default where time, cost or tokens have one.",
+            "10",
+        ),
         Line("for", "Start nothing more after this time, waits included.", "0"),
+        Line("max_cost", "Start no agent once so many US dollars are spent.", "0"),
+        Line("max_tokens", 'Start no agent once so many tokens are used: "500k", "2M".', "0"),
         Line("max_failures", "End after so many failures in a row; a red test is none.", "3"),
         Line("max_unchanged", "Pause after so many iterations in a row that changed nothing.", "3"),
         Line("cooldown", "Wait between iterations; a bare number is milliseconds.", "0"),
@@ -62,6 +68,7 @@ GROUPS: dict[str, Sequence[Line]] = {
     "The agent": (
         Line("agent", "claude, codex, gemini or a command; by default the first of them found. Example:", '"claude"'),
         Line("model", "The agent's model; by default the agent's own. Example:", '"opus"'),
+        Line("fallback", "The agent that works while the other's limit lasts. Example:", '"codex"'),
         Line(
             "permissions",
             'What the agent may do: "workspace" (edit files, run evaluator and check) or "full".',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from beatctl.cli import times
@@ -13,8 +14,6 @@ from beatctl.cli.units import in_words
 from beatctl.cli.worktree import taking_over_words
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.ledger import Row, Status
 
@@ -105,6 +104,15 @@ def state_style(status: Status) -> tuple[str, ...]:
     return STATE_STYLES.get(state_word(status), ())
 
 
+def wait_words(status: Status, now: float) -> str:
+    """A wait for a limit's reset: `waiting until 22:11, 2h 3m left: claude's limit is reached: …`. `now` in unix
+    seconds."""
+    until = datetime.fromisoformat(str(status.waiting_until)).timestamp()
+    left = f", {in_words(int(until - now) + 1)} left" if until > now else ""
+    when = times.clock(times.local(until), times.local(now))
+    return f"waiting until {when}{left}" + (f": {visible(status.detail)}" if status.detail else "")
+
+
 def next_words(status: Status) -> str:
     """What one would type next."""
     verbs: tuple[str, ...]
@@ -112,7 +120,7 @@ def next_words(status: Status) -> str:
         gained = status.best is not None and status.baseline is not None
         gained = gained and status.best != status.baseline
         verbs = ("report", "apply" if gained else "undo") if status.iteration else ("show",)
-    elif status.state == "paused":
+    elif status.state == "paused" or status.waiting_until:
         verbs = ("resume", "stop", "cancel")
     elif status.asked:
         verbs = ("watch", "cancel")
@@ -137,6 +145,10 @@ def limits_line(limits: dict[str, object], *, strategy: str = "optimize") -> str
     parts = [f"iterations {count('max_iterations')}"]
     if limits.get("for_s"):
         parts.append(f"time {time('for_s')}")
+    if limits.get("max_cost_usd"):
+        parts.append(f"cost ${float(str(limits['max_cost_usd'])):,.2f}")
+    if limits.get("max_tokens"):
+        parts.append(f"tokens {count('max_tokens')}")
     parts.append(f"failures in a row {count('max_failures')}")
     parts.append(f"agent {time('agent_timeout_s')}")
     parts.append(f"evaluator {time('eval_timeout_s')}")
@@ -162,6 +174,8 @@ def limits_changed(before: dict[str, object], after: dict[str, object]) -> str:
     names = {
         "max_iterations": "iterations",
         "for_s": "time",
+        "max_cost_usd": "cost",
+        "max_tokens": "tokens",
         "max_failures": "failures in a row",
         "max_unchanged": "unchanged in a row",
         "agent_timeout_s": "agent",
@@ -176,6 +190,8 @@ def limits_changed(before: dict[str, object], after: dict[str, object]) -> str:
             return "none"
         if key == "target":
             return score(float(value))
+        if key == "max_cost_usd":
+            return f"${value:,.2f}"
         return in_words(float(value)) if key.endswith("_s") else f"{value:,}"
 
     changes = [
@@ -235,9 +251,13 @@ def counts_words(counts: Mapping[str, int]) -> str:
 
 def cost_words(status: Status) -> str:
     """What was spent, or nothing where the agent does not say."""
-    parts = [f"${status.cost_usd:,.2f}"] if status.cost_usd else []
-    if status.tokens:
-        parts.append(f"{status.tokens:,} tokens")
+    most, most_tokens = status.limits.get("max_cost_usd"), status.limits.get("max_tokens")
+    parts = []
+    if status.cost_usd or most:
+        about = "about " if status.cost_estimated else ""
+        parts.append(f"{about}${status.cost_usd:,.2f}" + (f" of ${most:,.2f}" if most else ""))
+    if status.tokens or most_tokens:
+        parts.append(f"{status.tokens:,}{f' of {most_tokens:,}' if most_tokens else ''} tokens")
     return ", ".join(parts)
 
 

@@ -10,7 +10,7 @@ from beatctl.cli import arguments, render, service
 from beatctl.cli.act import go_on_from_pause
 from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.limit_options import TypedLimits
-from beatctl.cli.loops import Loops
+from beatctl.cli.loops import TURN, Loops
 from beatctl.cli.output import out, say
 from beatctl.cli.problems import Usage
 from beatctl.cli.service import LoopUnknown
@@ -27,6 +27,8 @@ def resume(
     agent_timeout: arguments.AgentTimeout = None,
     eval_timeout: arguments.EvalTimeout = None,
     for_: arguments.For = None,
+    max_cost: arguments.MaxCost = None,
+    max_tokens: arguments.MaxTokens = None,
     target: arguments.Target = None,
     plateau: arguments.Plateau = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="An ended loop: return at once.")] = False,
@@ -41,7 +43,17 @@ def resume(
     now; other limits stay. Your edits since become a row of their own.
     """
     typed = TypedLimits(
-        max_iterations, max_failures, max_unchanged, cooldown, agent_timeout, eval_timeout, for_, target, plateau
+        max_iterations,
+        max_failures,
+        max_unchanged,
+        cooldown,
+        agent_timeout,
+        eval_timeout,
+        for_,
+        max_cost,
+        max_tokens,
+        target,
+        plateau,
     )
     if detach and foreground:
         raise Usage("-d returns at once and --foreground stays to the end: give one of them.", help_of="resume")
@@ -55,7 +67,7 @@ def resume(
     was_down = service.is_down(loops, status)
     if was_down:  # who resumes wants it to run
         service.ensure(loops, service.environ_of(status, loops.environ))
-    if status.state in ("running", "waiting") and status.asked != "pause":
+    if (status.state == "running" or status.reason == TURN) and status.asked != "pause":
         if typed.given():
             raise Usage(f"Loop {status.id} is {status.state}. What changes its limits: beatctl set {status.id} …")
         ending = ", and stops after this iteration" if status.asked == "stop" else ""

@@ -28,6 +28,8 @@ def set_(
     agent_timeout: arguments.AgentTimeout = None,
     eval_timeout: arguments.EvalTimeout = None,
     for_: arguments.For = None,
+    max_cost: arguments.MaxCost = None,
+    max_tokens: arguments.MaxTokens = None,
     target: arguments.Target = None,
     plateau: arguments.Plateau = None,
     as_json: Json = False,
@@ -38,7 +40,17 @@ def set_(
     it began with.
     """
     typed = TypedLimits(
-        max_iterations, max_failures, max_unchanged, cooldown, agent_timeout, eval_timeout, for_, target, plateau
+        max_iterations,
+        max_failures,
+        max_unchanged,
+        cooldown,
+        agent_timeout,
+        eval_timeout,
+        for_,
+        max_cost,
+        max_tokens,
+        target,
+        plateau,
     )
     if not typed.given():
         raise Usage("Which limit? For example: beatctl set --max-iterations 300", help_of="set")

@@ -31,7 +31,17 @@ _ONLY_WITH = {
 RESERVED = frozenset(
     f"BEATCTL_{name}"
     for name in (
-        *("HOME", "CONFIG", "TEMPORAL_CLI", "INHIBIT_SLEEP", "UNIT", "FAULT", "CONTINUE_AS_NEW_EVENTS", "TEST_AGENTS"),
+        *(
+            "HOME",
+            "CONFIG",
+            "TEMPORAL_CLI",
+            "INHIBIT_SLEEP",
+            "UNIT",
+            "FAULT",
+            "CONTINUE_AS_NEW_EVENTS",
+            "LIMIT_MARGIN_S",
+            "TEST_AGENTS",
+        ),
         *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN"),
     )
 )

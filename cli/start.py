@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,8 @@ import typer
 
 from beatctl.cli import arguments, levels, problems, render
 from beatctl.cli.arguments import Json, Loop
-from beatctl.cli.limit_options import TypedLimits, unbounded_warning
+from beatctl.cli.budget import cannot_tell, still_bounded
+from beatctl.cli.limit_options import DEFAULT_ITERATIONS, TypedLimits, unbounded_warning
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.output import out, paint, say, visible
 from beatctl.cli.problems import Unavailable, Usage
@@ -73,6 +75,8 @@ def start(
     agent_timeout: arguments.AgentTimeout = None,
     eval_timeout: arguments.EvalTimeout = None,
     for_: arguments.For = None,
+    max_cost: arguments.MaxCost = None,
+    max_tokens: arguments.MaxTokens = None,
     target: arguments.Target = None,
     plateau: arguments.Plateau = None,
     agent: Annotated[
@@ -87,6 +91,15 @@ def start(
     ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", metavar="NAME", help="The agent's model.", show_default=False)
+    ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            "--fallback",
+            metavar="AGENT",
+            help="Works while the agent's limit lasts; then it is back.",
+            show_default=False,
+        ),
     ] = None,
     permissions: Annotated[
         str | None,
@@ -154,6 +167,7 @@ def start(
         permissions=permissions,
         agent=agent,
         model=model,
+        fallback=fallback,
         limits=TypedLimits(
             max_iterations,
             max_failures,
@@ -162,6 +176,8 @@ def start(
             agent_timeout,
             eval_timeout,
             for_,
+            max_cost,
+            max_tokens,
             target,
             plateau,
         ),
@@ -193,8 +209,12 @@ def start(
     if using is not None:
         raise folder_in_use(using.id)
     spec = resolved_agent(chosen, place, loops.environ)
+    second = resolved_fallback(chosen, spec, place, loops.environ)
+    if typed.limits.max_iterations is None:
+        chosen = replace(chosen, limits=still_bounded(chosen.limits, spec, DEFAULT_ITERATIONS))
     if origin is not None:
         spec = from_where_the_user_stands(spec, place)
+        second = from_where_the_user_stands(second, place) if second is not None else None
     if typed.dry_run:
         from beatctl.cli.dry_run import dry_run as measure
 
@@ -203,6 +223,7 @@ def start(
         loops,
         chosen,
         spec,
+        second,
         place,
         root,
         origin,
@@ -281,10 +302,24 @@ def resolved_agent(chosen: Chosen, place: Path, environ: Mapping[str, str]) -> A
         raise Unavailable(str(missing)) from None
 
 
+def resolved_fallback(chosen: Chosen, agent: AgentSpec, place: Path, environ: Mapping[str, str]) -> AgentSpec | None:
+    """The agent that works while the other's limit lasts. It has the model that it is set up with. Raises as
+    resolved_agent."""
+    if chosen.fallback is None:
+        return None
+    found = resolved_agent(replace(chosen, agent=chosen.fallback, model=None), place, environ)
+    if found.argv == agent.argv:
+        raise Usage(
+            f"--fallback {chosen.fallback} is the agent itself: its limit would hold for both.", help_of="start"
+        )
+    return found
+
+
 def _launch(
     loops: Loops,
     chosen: Chosen,
     agent: AgentSpec,
+    fallback: AgentSpec | None,
     place: Path,
     root: Path,
     origin: Origin | None,
@@ -312,11 +347,21 @@ def _launch(
         with interrupting_signals():
             was_running = local.running(loops.home, loops.environ) is not None
             running = service.ensure(loops, loops.environ)
-            status = start_loop(loops, chosen, agent, place, root, running, origin=origin, allow_large=allow_large)
+            status = start_loop(
+                loops,
+                chosen,
+                agent,
+                place,
+                root,
+                running,
+                origin=origin,
+                allow_large=allow_large,
+                fallback=fallback,
+            )
     except KeyboardInterrupt:
         say("Interrupted: nothing was started, the folder is untouched.")
         return problems.DETACHED
-    for line in in_force(status, agent):
+    for line in in_force(status, agent, fallback):
         say(line)
     if detach:
         if as_json:
@@ -327,7 +372,7 @@ def _launch(
     return attach(loops, status.id, ends_with_us=ends_with_us, started_service=not was_running, as_json=as_json)
 
 
-def in_force(status: Status, agent: AgentSpec) -> list[str]:
+def in_force(status: Status, agent: AgentSpec, fallback: AgentSpec | None) -> list[str]:
     """What holds for a loop that was just started, and how to end it."""
     from beatctl.cli.output import colour
 
@@ -335,6 +380,7 @@ def in_force(status: Status, agent: AgentSpec) -> list[str]:
     lines = [
         f"{paint(status.id, 'bold', on=colours)}  {visible(status.goal)[:200]}",
         f"  agent     {render.agent_words(agent)}",
+        *([f"  fallback  {render.agent_words(fallback)}"] if fallback is not None else []),
         f"  limits    {render.limits_line(status.limits, strategy=status.strategy)}",
         f"  folder    {folder_words(status)}",
         f"  to end    beatctl stop {status.id} (after the iteration), beatctl cancel {status.id} (now)",
@@ -342,4 +388,6 @@ def in_force(status: Status, agent: AgentSpec) -> list[str]:
     warning = unbounded_warning(status.limits)
     if warning:
         lines.append(paint(warning, "yellow", on=colours))
+    agents = [agent] if fallback is None else [agent, fallback]
+    lines += [paint(words, "yellow", on=colours) for words in cannot_tell(status.limits, agents)]
     return lines

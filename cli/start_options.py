@@ -38,6 +38,7 @@ class Typed:
     permissions: str | None = None
     agent: str | None = None
     model: str | None = None
+    fallback: str | None = None
     limits: TypedLimits = field(default_factory=TypedLimits)
     directory: str | None = None
     worktree: bool = False
@@ -72,6 +73,8 @@ class Chosen:
     permissions: Literal["workspace", "full"]
     agent: str | None
     model: str | None
+    fallback: str | None
+    """The agent that works while the other's limit lasts."""
     limits: dict[str, Any]
     """Fields of Limits; those left out keep their defaults."""
     worktree: bool = False
@@ -115,6 +118,7 @@ def _values(typed: Typed) -> dict[str, Any]:
         "permissions": _one_of(typed.permissions, typed.named("permissions"), ("workspace", "full")),
         "agent": _word(typed.agent, typed.named("agent")),
         "model": _word(typed.model, typed.named("model")),
+        "fallback": _word(typed.fallback, typed.named("fallback")),
         "limits": starting_limits(typed.limits, typed.named),
         "worktree": typed.worktree,
         "setup": _command(typed.setup, typed.named("setup")) if typed.setup is not None else None,
@@ -265,7 +269,7 @@ def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
 
 def _refuse_unreadable(typed: Typed) -> None:
     """Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor Temporal can carry."""
-    for name in ("goal", "until", "eval", "check", "agent", "model", "setup", "branch", "steps"):
+    for name in ("goal", "until", "eval", "check", "agent", "model", "fallback", "setup", "branch", "steps"):
         value = getattr(typed, name)
         for text in (value,) if isinstance(value, str) else value or ():
             if any("\ud800" <= character <= "\udfff" for character in text):

@@ -44,6 +44,7 @@ def make_spec(
     *,
     origin: Origin | None,
     allow_large: bool,
+    fallback: AgentSpec | None = None,
 ) -> LoopSpec:
     """The specification of a new loop. `running` None: one that is only tried out, without a server."""
     from beatctl.workflows.spec import Limits, LoopSpec
@@ -61,6 +62,7 @@ def make_spec(
         on_fail=chosen.on_fail,
         memory=chosen.memory,
         agent=agent,
+        fallback=fallback,
         limits=limits,
         directory=str(directory),
         worktree=str(root),
@@ -83,9 +85,10 @@ def ui_url(running: Running, loop: str) -> str | None:
 
 
 def lowered(loops: Loops) -> dict[str, int]:
-    """The threshold that tests lower."""
-    events = loops.environ.get("BEATCTL_CONTINUE_AS_NEW_EVENTS", "")
-    return {"continue_as_new_events": int(events)} if events.isdigit() else {}
+    """The thresholds that tests lower."""
+    names = {"continue_as_new_events": "BEATCTL_CONTINUE_AS_NEW_EVENTS", "limit_margin_s": "BEATCTL_LIMIT_MARGIN_S"}
+    given = {field: loops.environ.get(variable, "") for field, variable in names.items()}
+    return {field: int(number) for field, number in given.items() if number.isdigit()}
 
 
 def first_status(spec: LoopSpec, started: float) -> Status:
@@ -121,13 +124,14 @@ def start_loop(
     *,
     origin: Origin | None = None,
     allow_large: bool,
+    fallback: AgentSpec | None = None,
 ) -> Status:
     """Start a loop; with `origin` in a worktree of its own, made here, instead of in `directory` and `root`.
 
     Whatever fails on the way, nothing of it is left. Raises Usage (folder in use), Unavailable.
     """
     with contextlib.ExitStack() as held:
-        return _start(held, loops, chosen, agent, directory, root, running, origin, allow_large)
+        return _start(held, loops, chosen, agent, directory, root, running, origin, allow_large, fallback)
 
 
 def _start(
@@ -140,6 +144,7 @@ def _start(
     running: Running,
     origin: Origin | None,
     allow_large: bool,
+    fallback: AgentSpec | None,
 ) -> Status:
     from beatctl.activities.being_started import being_started
 
@@ -149,7 +154,18 @@ def _start(
         if origin is not None:
             root = loops.home.worktrees / loop
             directory = root / origin.below
-        spec = make_spec(loops, chosen, loop, agent, directory, root, running, origin=origin, allow_large=allow_large)
+        spec = make_spec(
+            loops,
+            chosen,
+            loop,
+            agent,
+            directory,
+            root,
+            running,
+            origin=origin,
+            allow_large=allow_large,
+            fallback=fallback,
+        )
         status = first_status(spec, started)
         held.enter_context(being_started(loops.folder(loop)))
         if loops.ledger.add_loop(status, spec.model_dump_json(), started):

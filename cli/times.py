@@ -14,6 +14,17 @@ def local(moment: str | float) -> datetime:
     return when.astimezone()
 
 
+def clock(then: datetime, now: datetime) -> str:
+    """A moment to come: `22:11`, `tomorrow 06:00`, `Thu 06:00`, `12 Dec 06:00`."""
+    word = f"{then:%H:%M}"
+    days = (then.date() - now.date()).days
+    if days <= 0:
+        return word
+    if days == 1:
+        return f"tomorrow {word}"
+    return f"{_DAYS[then.weekday()]} {word}" if days < 7 else f"{then.day} {_MONTHS[then.month - 1]} {word}"
+
+
 def ago(then: datetime, now: datetime) -> str:
     """`just now`, `40s ago`, `3m ago`, `5h ago`, `today 07:14`, `yesterday 22:14`, `Mon 22:14`, `12 Nov`, …"""
     seconds = (now - then).total_seconds()

@@ -73,6 +73,28 @@ def number(text: str, flag: str) -> float:
     return float(word)
 
 
+def money(text: str, flag: str) -> float:
+    """US dollars: `25`, `$0.50`."""
+    word = text.strip().removeprefix("$")
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?|\.[0-9]+", word):
+        raise BadValue(f'{flag} takes US dollars such as 25 or 0.50, 0 for no limit, not "{text}".')
+    if float(word) > _LARGEST:
+        raise BadValue(f"{flag} {text} is more than {_LARGEST:,}; 0 means no limit.")
+    return float(word)
+
+
+def tokens(text: str, flag: str) -> int:
+    """A number of tokens: `200000`, `200k`, `1.5M`."""
+    word = text.strip()
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)", word.replace(",", "").replace("_", ""))
+    count = float(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2].lower()] if match else 0.5
+    if count != int(count):
+        raise BadValue(f'{flag} takes a number of tokens such as 500000, 500k or 2M, 0 for no limit, not "{text}".')
+    if count > _LARGEST:
+        raise BadValue(f"{flag} {text} is more than {_LARGEST:,}; 0 means no limit.")
+    return int(count)
+
+
 def in_words(seconds: float) -> str:
     """A duration as people say it, at most two units: `450ms`, `45s`, `2m 41s`, `5h 12m`, `3d 4h`."""
     if 0 < seconds < 1:

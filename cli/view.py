@@ -52,6 +52,8 @@ def doing(loops: Loops, status: Status) -> str:
     """What runs at this moment, from the note that activities leave in the loop's folder."""
     if status.state in ("finished", "paused"):
         return status.now
+    if status.waiting_until:
+        return render.wait_words(status, time.time())
     note = told(loops.folder(status.id).now)
     if note is None or note.waiting or any(one.over for one in tries_of(Path(note.run))):
         return status.now

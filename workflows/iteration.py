@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, sum_of_steps, timestamp
+from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, sum_of_steps, timestamp, with_interrupted
 from beatctl.activities.prompt import Standing
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.run_evaluator import EvaluatorResult
-from beatctl.workflows.calls import Calls, heed_cancel
+from beatctl.workflows.agent_limits import agent_now
+from beatctl.workflows.calls import heed_cancel
 from beatctl.workflows.notes import hand_out, take_back
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState
+from beatctl.workflows.stopping import spent
 from beatctl.workflows.verdict import (
     Judgement,
     judge_agent,
@@ -22,21 +25,15 @@ from beatctl.workflows.verdict import (
     judge_unscored,
     score_of,
 )
+from beatctl.workflows.waiting import Waiter, wait_for_reset
 
 
-class Loop(Protocol):
+class Loop(Waiter, Protocol):
     """What an iteration needs of the loop that it is part of."""
 
-    spec: LoopSpec
-    state: LoopState
-    calls: Calls
     current: Experiment | None
     """The one that runs."""
 
-    def changed(self) -> None: ...
-    def doing(self, now: str) -> None: ...
-    async def pause(self, reason: str, detail: str) -> list[str]: ...
-    def time(self) -> float: ...
     async def write(self, it: Experiment, parent: int | None, restore: str | None) -> None: ...
 
 
@@ -53,7 +50,8 @@ class Edited(Exception):
 
 
 class Undecided(Exception):
-    """While the agent waited for its turn something was asked for, or the time ran out: nothing was started."""
+    """While the agent waited for its turn, or for its limit's reset, something was asked for, or time or money ran out:
+    nothing was started."""
 
 
 @dataclass
@@ -119,6 +117,8 @@ class Experiment:
             code = last.exit_code if last.signal is None else -last.signal
             total = sum(run.duration_s for run in self.evaluations)
             evaluator = EvaluatorRow(exit_code=code, duration_s=round(total, 3))
+        agent = sum_of_steps(self.agents, pipeline=bool(spec.steps))
+        waits = loop.state.waits if agent is not None else []
         return Row(
             iteration=self.number,
             verdict=judgement.verdict,
@@ -126,7 +126,7 @@ class Experiment:
             samples=[run.score for run in self.evaluations if run.score is not None],
             started_at=timestamp(self.started_at),
             duration_s=round(max(0.0, loop.time() - (self.began or self.started_at) - self.waited_s), 3),
-            agent=sum_of_steps(spec.agent.name, self.agents, pipeline=bool(spec.steps)),
+            agent=with_interrupted(agent, waits) if agent is not None else None,
             evaluator=evaluator,
             snapshot=self.snapshot,
             parent=parent,
@@ -134,6 +134,7 @@ class Experiment:
             reason="; ".join(reasons)[:1000] or None,
             logs=f"runs/{self.number}",
             metrics=self.evaluations[-1].metrics if self.evaluations else {},
+            waits=list(waits),
             notes=self.notes,
         )
 
@@ -146,21 +147,20 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
     spec = loop.spec
     steps = max(1, len(spec.steps))
     for step in range(1, steps + 1):
-        limit = loop.state.limits.for_s
-        if step > 1 and limit and loop.state.elapsed(loop.time()) >= limit:
-            return _too_late(spec, step)
+        if step > 1 and (ended := _spent(loop, it)) is not None:
+            return _too_late(spec, ended, step)
         try:
-            result = await _run_agent(loop, it, step)
+            agent, result = await _run_agent(loop, it, step)
         except Undecided:
             if step == 1:
                 raise
-            return _too_late(spec, step)
+            return _too_late(spec, _spent(loop, it) or "max-duration", step)
         if step == 1:
             it.started_at = result.started_at or it.started_at
             it.began = loop.time() - result.duration_s
         else:
             it.waited_s += result.waited_s
-        it.agents.append(_agent_row(spec, result))
+        it.agents.append(_agent_row(agent, result))
         it.summary = result.summary or it.summary
         loop.doing(f"snapshot of #{it.number}")
         last = step == steps or result.status != "done"
@@ -175,21 +175,28 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
     return None
 
 
-def _too_late(spec: LoopSpec, step: int) -> Judgement:
-    return Judgement("inconclusive" if spec.strategy == "optimize" else "fail", f"--for ended before step {step}")
+def _spent(loop: Loop, it: Experiment) -> str | None:
+    return spent(loop.state.progress(loop.spec, loop.time(), it.agents), loop.state.limits)
 
 
-async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
+def _too_late(spec: LoopSpec, ended: str, step: int) -> Judgement:
+    flag = "--for" if ended == "max-duration" else f"--{ended}"
+    return Judgement("inconclusive" if spec.strategy == "optimize" else "fail", f"{flag} ended before step {step}")
+
+
+async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, AgentResult]:
+    """The step's run that came through, however many limits were waited out before it, and the agent that did it."""
     spec, state = loop.spec, loop.state
-    words = f"{spec.agent.name} step {step} of {len(spec.steps)}" if spec.steps else spec.agent.name
     while True:
+        agent = agent_now(spec, state, loop.time())
+        words = f"{agent.name} step {step} of {len(spec.steps)}" if spec.steps else agent.name
         loop.doing(f"#{it.number} {words}")
         new_notes = await hand_out(loop, it)
         kind = "agent" if step == 1 else f"agent-step{step}"
         it.running = True
         told = standing(spec, state, it.number, step)
         result = await loop.calls.run_agent(
-            spec.agent,
+            agent,
             it.run_name(kind),
             state.limits.agent_timeout_s,
             told,
@@ -197,22 +204,30 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> AgentResult:
             not_after=state.ends_at(),
         )
         it.running = False
-        if result.status not in ("edited", "missing", "authentication", "unstarted"):
+        if result.status not in ("edited", "missing", "authentication", "unstarted", "rate-limited", "overloaded"):
             it.touched = True
-            return result
+            state.came_through(spec, agent.name)
+            return agent, result
         take_back(it, new_notes)
         if result.status == "unstarted":
             heed_cancel()
             raise Undecided
         if result.status == "edited":
             raise Edited(result.edits)
-        reason = "agent-gone" if result.status == "missing" else "authentication"
         held = it.snapshot or (state.base.snapshot if state.base else None)
         if held is not None:
             await loop.calls.restore(held, it.left())  # what it did before it failed is not the user's
-        edits = await loop.pause(reason, result.error or f"{spec.agent.name} could not be run")
+        if result.status in ("rate-limited", "overloaded"):
+            edits = await wait_for_reset(loop, agent.name, result)
+            if it.agents:
+                it.waited_s += state.waits[-1].waited_s
+        else:
+            reason = "agent-gone" if result.status == "missing" else "authentication"
+            edits = await loop.pause(reason, result.error or f"{agent.name} could not be run")
         if edits:
             raise Edited(edits, accepted=True)
+        if _spent(loop, it) is not None:
+            raise Undecided
 
 
 def standing(spec: LoopSpec, state: LoopState, number: int, step: int) -> Standing:
@@ -230,14 +245,15 @@ def standing(spec: LoopSpec, state: LoopState, number: int, step: int) -> Standi
     )
 
 
-def _agent_row(spec: LoopSpec, result: AgentResult) -> AgentRow:
+def _agent_row(agent: AgentSpec, result: AgentResult) -> AgentRow:
     return AgentRow(
-        name=spec.agent.name,
-        version=spec.agent.version,
-        model=result.model or spec.agent.model,
+        name=agent.name,
+        version=result.version or agent.version,
+        model=result.model or agent.model,
         exit_code=result.exit_code,
         session_id=result.session_id,
         cost_usd=result.cost_usd,
+        cost_estimated=result.cost_estimated,
         tokens=result.tokens,
         duration_s=result.duration_s,
         adopted=result.adopted,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 from temporalio import workflow
@@ -25,8 +25,9 @@ with workflow.unsafe.imports_passed_through():
     from beatctl.workflows.iteration import Edited, Experiment, Undecided, evaluate, mark, run_agents
     from beatctl.workflows.spec import Limits
     from beatctl.workflows.state import LoopInput, LoopState
-    from beatctl.workflows.stopping import Reason, cooldown_s, outcome_of, reason_to_end
+    from beatctl.workflows.stopping import Reason, outcome_of, reason_to_end
     from beatctl.workflows.verdict import Judgement
+    from beatctl.workflows.waiting import Stopped, cool_down, pause, wait_for_resume
     from beatctl.workflows.words import edited_words, end_words, unchanged_words
 
 STATE = SearchAttributeKey.for_keyword("BeatctlState")
@@ -36,13 +37,8 @@ _FOUND_BY = [
     OUTCOME,
     *(SearchAttributeKey.for_keyword(name) for name in ("BeatctlAgent", "BeatctlFolder", "BeatctlStrategy")),
 ]
-_ON_RECORD = timedelta(milliseconds=1)
 _HAND_OVER_BYTES = 1 << 20
 """Of history, half of what a run is to stay below: one more iteration, a pipeline's with many metrics, fits."""
-
-
-class Stopped(Exception):
-    """`stop` was asked for while the loop was paused."""
 
 
 class Ended(Exception):
@@ -60,9 +56,9 @@ class LoopWorkflow:
     def __init__(self, given: LoopInput) -> None:
         self.spec = given.spec
         self.state = given.state or LoopState(limits=given.spec.limits, started_at=workflow.now().timestamp())
-        self.calls = Calls(self.spec, self.wait, self.ticket)
-        self._resumed = False
-        self._limits_changed = False
+        self.calls = Calls(self.spec, partial(wait_for_resume, self), self.ticket)
+        self.resumed = False
+        self.limits_changed = False
         self._published = self.state.version
         self._shown = "running None"
         self.current: Experiment | None = None
@@ -71,14 +67,14 @@ class LoopWorkflow:
 
     @workflow.signal(name="pause")
     def pause_asked(self) -> None:
-        if self.state.state == "running" and self.state.asked is None:
+        if self.state.state in ("running", "waiting") and self.state.asked is None:
             self.state.asked = "pause"
             self.changed()
 
     @workflow.signal
     def resume(self) -> None:
-        if self.state.state == "paused":
-            self._resumed = True
+        if self.state.state in ("paused", "waiting"):
+            self.resumed = True
         elif self.state.asked == "pause":
             self.state.asked = None
             self.changed()
@@ -106,7 +102,7 @@ class LoopWorkflow:
     @workflow.update
     def set_limits(self, changes: dict[str, Any]) -> dict[str, Any]:
         self.state.limits = Limits.model_validate({**self.state.limits.model_dump(), **changes})
-        self._limits_changed = True
+        self.limits_changed = True
         self.changed()
         return self.state.limits.model_dump()
 
@@ -252,60 +248,13 @@ class LoopWorkflow:
             if held is not None and held.iteration == it.number:
                 held.snapshot = snapshot
 
-    # Waiting ------------------------------------------------------------------------------------------------------
+    # Waiting and handing over -------------------------------------------------------------------------------------
 
     async def pause(self, reason: str, detail: str) -> list[str]:
-        """Wait until resumed, where no child has run since the work tree was last known.
-
-        Returns what the user has edited meanwhile; raises Stopped.
-        """
-        await self.wait(reason, detail)
-        edits = await self.calls.find_edits()
-        if edits:
-            # Local activities are on record only when the workflow task ends. Were these edits taken in within the same
-            # one and the worker killed, the look for them would be repeated and find none any more.
-            await workflow.sleep(_ON_RECORD)
-        return edits
-
-    async def wait(self, reason: str, detail: str) -> None:
-        """Wait until resumed. Raises Stopped."""
-        heed_cancel()
-        state = self.state
-        state.state, state.reason, state.detail = "paused", reason, detail
-        if state.asked == "pause":
-            state.asked = None
-        self._resumed = False
-        self.changed()
-        await workflow.wait_condition(lambda: self._resumed or state.asked == "stop")
-        if state.asked == "stop":
-            raise Stopped
-        state.state, state.reason, state.detail = "running", None, ""
-        self.changed()
+        return await pause(self, reason, detail)
 
     async def _cool_down(self) -> None:
-        """The pause between iterations, as a durable timer; `pause`, `stop` and changed limits are heard meanwhile."""
-        state = self.state
-        start = self.time()
-        while True:
-            wait_s = start + cooldown_s(state.limits, state.elapsed(start)) - self.time()
-            if wait_s <= 0:
-                state.cooled = True
-                return
-            self.doing(f"cooling down for {wait_s:.3g} s")
-            self._limits_changed = False
-            try:
-                await workflow.wait_condition(
-                    lambda: self._limits_changed or state.asked is not None,
-                    timeout=timedelta(seconds=wait_s),
-                    timeout_summary="cooldown",
-                )
-            except TimeoutError:
-                continue
-            if state.asked is not None:
-                return
-            over = reason_to_end(state.progress(self.spec, self.time()), state.limits) is not None
-            if over and workflow.patched("changed-limits-end-a-cooldown"):
-                return
+        await cool_down(self)
 
     def _is_long(self) -> bool:
         info = workflow.info()

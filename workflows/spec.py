@@ -24,6 +24,9 @@ class Limits(BaseModel):
     eval_timeout_s: float = Field(600.0, ge=0)
     for_s: float = Field(0.0, ge=0)
     """Wall-clock time from the loop's start, waits included."""
+    max_cost_usd: float = Field(0.0, ge=0)
+    """What the agent runs may cost together, checked before each: the one that goes beyond it is the last."""
+    max_tokens: int = Field(0, ge=0)
     target: float | None = None
     plateau: int = Field(0, ge=0)
     """Iterations without a keep."""
@@ -46,8 +49,13 @@ class LoopSpec(BaseModel):
     """Retry: passes in a row. Optimize: measurements of a candidate, their median being its score."""
     on_fail: Literal["keep", "revert"] = "keep"
     """Retry: what happens to a failed try's work."""
-    memory: Literal["none", "ledger"] = "ledger"
+    memory: Literal["none", "last", "ledger", "session"] = "ledger"
+    """What a prompt tells of the past: nothing, the last try, every try; or the agent's own session goes on."""
+    template: str | None = None
+    """The user's own prompt template (Jinja2) in place of beatctl's words."""
     agent: AgentSpec
+    fallback: AgentSpec | None = None
+    """Works while the agent's limit lasts."""
     limits: Limits = Limits()
     directory: str
     """Where the user stood: agent, evaluator and check run there."""
@@ -64,5 +72,7 @@ class LoopSpec(BaseModel):
     """Take huge untracked content into snapshots all the same."""
     ui_url: str | None = None
     connection: str = "embedded"
+    limit_margin_s: float = 60.0
+    """How long after the reset of an agent's limit it is run again; tests lower it."""
     continue_as_new_events: int = 1000
     """History length from which a run hands over to the next of the chain; tests lower it."""

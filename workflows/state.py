@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel
 
-from beatctl.activities.ledger import Mark, Note, Outcome, Row, State, Status, timestamp
+from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Row, State, Status, Wait, timestamp
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
 
@@ -52,7 +53,15 @@ class LoopState(BaseModel):
     kept: int = 0
     counts: dict[str, int] = {}
     cost_usd: float = 0.0
+    cost_estimated: bool = False
     tokens: int = 0
+    waits: list[Wait] = []
+    """For limits, since the last row that took some. What the runs they interrupted cost is counted."""
+    waiting_until: str | None = None
+    limited: dict[str, int] = {}
+    """How often in a row each agent has met a limit."""
+    away_until: float | None = None
+    """When the agent's limit is over, while the fallback works."""
     ended_at: float | None = None
     warnings: list[str] = []
     cooled: bool = False
@@ -69,8 +78,25 @@ class LoopState(BaseModel):
         self.iteration = max(self.iteration, row.iteration)
         self.counts[row.verdict] = self.counts.get(row.verdict, 0) + 1
         if row.agent is not None:
-            self.cost_usd = round(self.cost_usd + (row.agent.cost_usd or 0.0), 6)
-            self.tokens += row.agent.tokens or 0
+            counted = sum(wait.cost_usd or 0.0 for wait in row.waits)
+            self.cost_usd = round(self.cost_usd + (row.agent.cost_usd or 0.0) - counted, 6)
+            self.cost_estimated = self.cost_estimated or row.agent.cost_estimated
+            self.tokens += (row.agent.tokens or 0) - sum(wait.tokens or 0 for wait in row.waits)
+        if row.waits:
+            self.waits = []
+
+    def take_wait(self, wait: Wait, *, estimated: bool) -> None:
+        """A run was interrupted by a limit: what it cost is spent at once, and told by the iteration's row."""
+        self.waits.append(wait)
+        self.cost_usd = round(self.cost_usd + (wait.cost_usd or 0.0), 6)
+        self.cost_estimated = self.cost_estimated or estimated
+        self.tokens += wait.tokens or 0
+
+    def came_through(self, spec: LoopSpec, agent: str) -> None:
+        """An agent has run without meeting a limit."""
+        self.limited.pop(agent, None)
+        if agent == spec.agent.name:
+            self.away_until = None
 
     def time(self, clock: float) -> float:
         """The loop's own time, with the machine's clock at `clock`: where that was set back it goes on from where it
@@ -90,8 +116,8 @@ class LoopState(BaseModel):
         """When `--for` is over, in unix seconds by the machine's clock."""
         return self.started_at + self.idle_s + self.limits.for_s - self.set_back_s if self.limits.for_s else None
 
-    def progress(self, spec: LoopSpec, now: float) -> Progress:
-        """What the decision to go on rests on."""
+    def progress(self, spec: LoopSpec, now: float, runs: Sequence[AgentRow] = ()) -> Progress:
+        """What the decision to go on rests on. `runs`: those of the iteration that is under way."""
         return Progress(
             strategy=spec.strategy,
             direction=spec.direction,
@@ -102,6 +128,8 @@ class LoopState(BaseModel):
             baseline=self.baseline.score if self.baseline else None,
             best=self.best.score if self.best else None,
             elapsed_s=self.elapsed(now),
+            cost_usd=round(self.cost_usd + sum(run.cost_usd or 0.0 for run in runs), 6),
+            tokens=self.tokens + sum(run.tokens or 0 for run in runs),
         )
 
     def status(self, spec: LoopSpec, now: float) -> Status:
@@ -125,6 +153,8 @@ class LoopState(BaseModel):
             asked=self.asked,
             detail=self.detail,
             now=self.now,
+            waiting_until=self.waiting_until,
+            cost_estimated=self.cost_estimated,
             direction=spec.direction,
             agent=spec.agent.name,
             limits=self.limits.model_dump(),

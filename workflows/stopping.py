@@ -40,6 +40,8 @@ class Progress:
     baseline: float | None
     best: float | None
     elapsed_s: float
+    cost_usd: float = 0.0
+    tokens: int = 0
 
 
 def reason_to_end(progress: Progress, limits: Limits) -> Reason | None:
@@ -59,8 +61,17 @@ def reason_to_end(progress: Progress, limits: Limits) -> Reason | None:
         return "max-iterations"
     if limits.plateau and progress.strategy == "optimize" and progress.since_keep >= limits.plateau:
         return "plateau"
+    return spent(progress, limits)
+
+
+def spent(progress: Progress, limits: Limits) -> Reason | None:
+    """Which of time, money and tokens is used up, if any: then not even a pipeline's next step is begun."""
     if limits.for_s and progress.elapsed_s >= limits.for_s:
         return "max-duration"
+    if limits.max_cost_usd and progress.cost_usd >= limits.max_cost_usd:
+        return "max-cost"
+    if limits.max_tokens and progress.tokens >= limits.max_tokens:
+        return "max-tokens"
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from beatctl.activities.agents.adapter import Told
 from beatctl.activities.agents.environment import child_environment
 from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
 from beatctl.activities.agents.output import said_lines, tail_of
@@ -26,6 +27,7 @@ __all__ = [
     "read_outcome",
     "resolve",
     "saying",
+    "tells",
 ]
 
 
@@ -37,6 +39,11 @@ def command_line(
     `root`: the workspace's root, where the agent runs in a folder below it and may edit all of it.
     """
     return ADAPTERS[agent.kind].command_line(agent, prompt, prompt_file, last_message_file, root)
+
+
+def tells(agent: AgentSpec) -> frozenset[Told]:
+    """What of its spending a run of this agent will be known by."""
+    return ADAPTERS[agent.kind].tells(agent)
 
 
 def read_outcome(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
 from beatctl.activities.agents.spec import AgentSpec
+
+Told = Literal["cost", "tokens"]
 
 LONGEST_ARGUMENT = 32 << 10
 """Bytes of prompt that go into an argument list; the system's own limit is 128 KiB for one argument."""
@@ -33,6 +35,10 @@ class Adapter(Protocol):
 
         `tail` is the end of its standard output, cut off anywhere; paths below `directory` are told from there. Pure.
         """
+        ...
+
+    def tells(self, agent: AgentSpec) -> frozenset[Told]:
+        """What of a run's spending it tells, or what can be said of it by the price table."""
         ...
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:

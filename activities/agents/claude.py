@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from beatctl.activities.agents.adapter import argument
+from beatctl.activities.agents.adapter import Told, argument
 from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, not_allowed, paragraph
 from beatctl.activities.agents.output import Event, count, events, last_lines, number, string
 from beatctl.activities.agents.shell_line import simple_commands
@@ -73,6 +73,9 @@ class Claude:
             if words:
                 return words
         return ""
+
+    def tells(self, agent: AgentSpec) -> frozenset[Told]:
+        return frozenset(("cost", "tokens"))
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         sandboxed = environ.get("IS_SANDBOX") == "1" or environ.get("CLAUDE_CODE_BUBBLEWRAP")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from beatctl.activities.agents.adapter import argument
+from beatctl.activities.agents.adapter import Told, argument
 from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, paragraph
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
 from beatctl.activities.agents.spec import AgentSpec
@@ -52,6 +52,9 @@ class Codex:
             if words:
                 return words
         return ""
+
+    def tells(self, agent: AgentSpec) -> frozenset[Told]:
+        return frozenset(("tokens",))
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         return None

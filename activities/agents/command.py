@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beatctl.activities.agents.adapter import argument
+from beatctl.activities.agents.adapter import Told, argument
 from beatctl.activities.agents.claude import Claude
 from beatctl.activities.agents.codex import Codex
 from beatctl.activities.agents.gemini import Gemini
@@ -40,6 +40,9 @@ class Command:
                 if words := sentence(string(event, key)):
                     return words
         return next((line for line in reversed(lines) if not line.startswith(("{", "["))), "")
+
+    def tells(self, agent: AgentSpec) -> frozenset[Told]:
+        return frozenset()
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         return None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from beatctl.activities.agents.adapter import argument
+from beatctl.activities.agents.adapter import Told, argument
 from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, not_allowed, paragraph
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
 from beatctl.activities.agents.shell_line import simple_commands
@@ -80,6 +80,9 @@ class Gemini:
             if words:
                 return words
         return sentence("".join(reversed(said)), last=True)
+
+    def tells(self, agent: AgentSpec) -> frozenset[Told]:
+        return frozenset(("tokens",))
 
     def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
         return None

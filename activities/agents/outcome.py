@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-Kind = Literal["done", "failed", "rate-limited", "authentication", "missing"]
+Kind = Literal["done", "failed", "rate-limited", "overloaded", "authentication", "missing"]
+"""`overloaded`: the service could not take the run just now, whoever asks; a limit is the account's own."""
 
 LONGEST_SUMMARY = 2000
 NOT_STARTED = (126, 127)
@@ -38,8 +39,12 @@ class AgentOutcome(BaseModel):
     """The agent's last message: one paragraph, at most 2000 characters."""
     session_id: str | None = None
     model: str | None = None
+    version: str | None = None
+    """Where the run itself tells it."""
     cost_usd: float | None = None
-    """US dollars; None where the agent does not tell."""
+    """US dollars; None where neither the agent nor the price table tells."""
+    cost_estimated: bool = False
+    """The cost is the tokens' by the price table, not the agent's own figure."""
     tokens: int | None = None
     """Input and output of every model the run used, cached input included, as the agent adds them up; None where it
     does not tell."""

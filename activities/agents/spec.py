@@ -22,5 +22,7 @@ class AgentSpec(BaseModel):
     version: str | None = None
     model: str | None = None
     permissions: Permissions = "workspace"
+    args: list[str] = []
+    """Further arguments, the user's own: put before the prompt, after beatctl's."""
     allowed_commands: list[str] = []
     """Commands an agent with `workspace` permissions may run: the evaluator and the check."""

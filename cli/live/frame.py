@@ -169,8 +169,10 @@ def _iterations(seen: Seen, columns: int) -> Text:
 def _cost(status: Status) -> str:
     most = status.limits.get("max_cost_usd")
     if status.cost_usd or most:
-        return f"${status.cost_usd:,.2f}" + (f" of ${most:,.10g}" if most else "")
-    return f"{status.tokens:,} tokens" if status.tokens else ""
+        about = "~" if status.cost_estimated else ""
+        return f"{about}${status.cost_usd:,.2f}" + (f" of ${most:,.10g}" if most else "")
+    most = status.limits.get("max_tokens")
+    return f"{status.tokens:,}{f' of {most:,}' if most else ''} tokens" if status.tokens or most else ""
 
 
 def _left(status: Status) -> str:
@@ -190,7 +192,7 @@ def _now(seen: Seen, now: float, columns: int) -> list[Text]:
         why = plain(status.detail) or {"asked": "as asked"}.get(status.reason or "", status.reason or "")
         return wrapped("now", f"paused: {why}", "yellow", columns, 4)
     if status.state == "waiting":
-        why = plain(status.detail or status.now)
+        why = render.wait_words(status, now) if status.waiting_until else plain(status.detail or status.now)
         return wrapped("now", why if "waiting" in why else f"waiting: {why}", "yellow", columns, 3)
     if seen.running is not None:
         return [_child(seen, seen.running, now, columns)]

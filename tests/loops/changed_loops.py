@@ -12,6 +12,7 @@ from beatctl.activities.ledger import Status
 from beatctl.workflows.iteration import Experiment, evaluate, run_agents
 from beatctl.workflows.loop import LoopWorkflow
 from beatctl.workflows.state import LoopInput
+from beatctl.workflows.waiting import wait_for_resume
 
 
 @workflow.defn(name="Loop")
@@ -64,7 +65,7 @@ class MissesEditsOfAPause(LoopWorkflow):
         return await super().run(given)
 
     async def pause(self, reason: str, detail: str) -> list[str]:
-        await self.wait(reason, detail)
+        await wait_for_resume(self, reason, detail)
         return []
 
 

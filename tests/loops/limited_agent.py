@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""A stand-in for claude with a limit: it speaks claude's stream of events, and does what the file `plan` beside it says.
+
+Each line of the plan is one run: `ok`, `limit SECONDS` (the reset's distance from then), `limit` (no reset told),
+`overloaded`, `login`. The last line holds for all runs after it. A run that is `ok` lowers `n` in its folder by one; one
+that meets a limit has already broken `n` by then. Each costs 0.02 dollars and 100 tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+LOGGED_OUT = "Failed to authenticate. API Error: 401"
+
+
+def main() -> int:
+    if "--version" in sys.argv:
+        print("2.1.197 (Claude Code)")
+        return 0
+    log = HERE / "runs"
+    with log.open("a") as file:
+        file.write(f"{time.time()}\n")
+    runs = len(log.read_text().splitlines())
+    plan = (HERE / "plan").read_text().splitlines()
+    word, _, seconds = plan[min(runs, len(plan)) - 1].partition(" ")
+    tell(type="system", subtype="init", session_id=f"session-{runs}", model="claude-test")
+    n = Path("n")
+    if word == "ok":
+        n.write_text(f"{int(n.read_text()) - 1}\n")
+        return end("lowered n", is_error=False)
+    n.write_text("half done\n")
+    if word == "limit" and seconds:
+        reset = int(time.time() + float(seconds))
+        tell(type="rate_limit_event", rate_limit_info={"status": "rejected", "resetsAt": reset})
+        return end("You've hit your limit", is_error=True, api_error_status=429)
+    status, said = {
+        "limit": (429, "API Error: Request rejected (429)"),
+        "overloaded": (529, "API Error: 529 Overloaded"),
+        "login": (401, LOGGED_OUT),
+    }[word]
+    return end(said, is_error=True, api_error_status=status)
+
+
+def end(said: str, *, is_error: bool, **more: object) -> int:
+    usage = {"claude-test": {"inputTokens": 90, "outputTokens": 10}}
+    tell(
+        type="result",
+        subtype="success",
+        is_error=is_error,
+        result=said,
+        num_turns=1,
+        total_cost_usd=0.02,
+        modelUsage=usage,
+        **more,
+    )
+    return int(is_error)
+
+
+def tell(**event: object) -> None:
+    print(json.dumps(event), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""When an agent's limit is over, and who works meanwhile: pure functions of what the agent told and the time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from beatctl.activities.agents.spec import AgentSpec
+from beatctl.workflows.spec import LoopSpec
+from beatctl.workflows.state import LoopState
+
+Limit = Literal["rate-limit", "overloaded"]
+
+LONGEST_S = 8 * 86_400.0
+"""A reset further ahead is a misreading: the longest windows there are last a week."""
+_FIRST_S: dict[Limit, float] = {"rate-limit": 300.0, "overloaded": 15.0}
+_MOST_S: dict[Limit, float] = {"rate-limit": 3600.0, "overloaded": 900.0}
+
+
+def is_over_at(limit: Limit, reset_at: float | None, now: float, tries: int, margin_s: float) -> float:
+    """When to try again, in unix seconds: `margin_s` after the reset that was told, since clocks differ and services
+    are late; where none was told, or one that can't be, after a time that doubles with each try in a row.
+
+    `tries`: how often in a row this agent has met a limit, this time included.
+    """
+    if reset_at is not None and now < reset_at <= now + LONGEST_S:
+        return reset_at + margin_s
+    return now + min(_FIRST_S[limit] * 2.0 ** min(tries - 1, 10), _MOST_S[limit])
+
+
+def agent_now(spec: LoopSpec, state: LoopState, now: float) -> AgentSpec:
+    """Who runs next: the loop's agent, or its fallback while that one's limit lasts."""
+    if spec.fallback is not None and state.away_until is not None and now < state.away_until:
+        return spec.fallback
+    return spec.agent
+
+
+def words(agent: str, limit: Limit, error: str) -> str:
+    """Why the loop waits, in a sentence."""
+    what = "limit is reached" if limit == "rate-limit" else "service is overloaded"
+    return error or f"{agent}'s {what}"
