@@ -157,6 +157,8 @@ def _problem(ended: Ended, result: Event | None, said: str | None, problem: str 
         return "authentication", f"claude is not logged in ({said}): run `claude` once, or set ANTHROPIC_API_KEY"
     if problem == "rate_limit" or status == 429:
         return "rate-limited", f"claude's rate limit is reached: {said}"
+    if status in (500, 502, 503, 504, 529) or problem == "overloaded":
+        return "overloaded", f"claude's service is overloaded or down: {said}"
     if result is None:
         if _ROOT_REFUSED in words:
             return "failed", _AS_ROOT

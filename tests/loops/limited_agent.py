@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A stand-in for claude with a limit: it speaks claude's stream of events, and does what the file `plan` beside it says.
+"""A stand-in for claude with a limit: it speaks its stream of events, and does what the file `plan` beside it says.
 
 Each line of the plan is one run: `ok`, `limit SECONDS` (the reset's distance from then), `limit` (no reset told),
-`overloaded`, `login`. The last line holds for all runs after it. A run that is `ok` lowers `n` in its folder by one; one
-that meets a limit has already broken `n` by then. Each costs 0.02 dollars and 100 tokens.
+`overloaded`, `login`. The last line holds for all runs after it. A run that is `ok` lowers `n` in its folder by one; a
+run that meets a limit has already broken `n` by then. Each costs 0.02 dollars and 100 tokens.
 """
 
 from __future__ import annotations
