@@ -32,13 +32,20 @@ __all__ = [
 
 
 def command_line(
-    agent: AgentSpec, prompt: str, prompt_file: Path, *, last_message_file: Path, root: Path | None = None
+    agent: AgentSpec,
+    prompt: str,
+    prompt_file: Path,
+    *,
+    last_message_file: Path,
+    root: Path | None = None,
+    session: str | None = None,
 ) -> Prompted:
     """The command line of one run. Pure: `prompt_file`, which holds the prompt, is only named.
 
-    `root`: the workspace's root, where the agent runs in a folder below it and may edit all of it.
+    `root`: the workspace's root, where the agent runs in a folder below it and may edit all of it. `session`:
+    the agent's own session to go on with, where its kind has any.
     """
-    return ADAPTERS[agent.kind].command_line(agent, prompt, prompt_file, last_message_file, root)
+    return ADAPTERS[agent.kind].command_line(agent, prompt, prompt_file, last_message_file, root, session)
 
 
 def tells(agent: AgentSpec) -> frozenset[Told]:

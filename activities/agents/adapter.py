@@ -18,11 +18,18 @@ class Adapter(Protocol):
     """How to run one agent without a terminal, and how to read what it printed."""
 
     def command_line(
-        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+        self,
+        agent: AgentSpec,
+        prompt: str,
+        prompt_file: Path,
+        last_message_file: Path,
+        root: Path | None,
+        session: str | None = None,
     ) -> Prompted:
         """The command line of one run. Pure: nothing is read or written.
 
-        `root` is the workspace's root, given where the agent runs in a folder below it.
+        `root` is the workspace's root, given where the agent runs in a folder below it. `session` is one of the
+        agent's own, of an earlier run, to go on with; an agent that has none passes over it.
         """
         ...
 

@@ -40,7 +40,13 @@ _AS_ROOT = (
 
 class Claude:
     def command_line(
-        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+        self,
+        agent: AgentSpec,
+        prompt: str,
+        prompt_file: Path,
+        last_message_file: Path,
+        root: Path | None,
+        session: str | None = None,
     ) -> Prompted:
         text, whole = argument(prompt, prompt_file)
         argv = [*agent.argv, "-p", text, "--output-format", "stream-json", "--verbose"]
@@ -53,7 +59,9 @@ class Claude:
             argv += ["--model", agent.model]
         if root:
             argv += ["--add-dir", str(root)]
-        return Prompted(argv=argv, stdin=None if whole else str(prompt_file))
+        if session:
+            argv += ["--resume", session]
+        return Prompted(argv=[*argv, *agent.args], stdin=None if whole else str(prompt_file))
 
     def saying(self, tail: bytes, directory: str) -> str:
         for event in newest_first(tail):

@@ -21,7 +21,13 @@ _NOISE = re.compile(r"Reading additional input from stdin|WARNING: proceeding")
 
 class Codex:
     def command_line(
-        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+        self,
+        agent: AgentSpec,
+        prompt: str,
+        prompt_file: Path,
+        last_message_file: Path,
+        root: Path | None,
+        session: str | None = None,
     ) -> Prompted:
         text, whole = argument(prompt, prompt_file)
         argv = [*agent.argv, "exec", "--json", "--skip-git-repo-check", "-o", str(last_message_file)]
@@ -33,6 +39,10 @@ class Codex:
                 argv += ["--add-dir", str(root)]
         if agent.model:
             argv += ["-m", agent.model]
+        argv += agent.args
+        if session:
+            # A subcommand, which takes fewer options than `exec` itself: they stand before it.
+            argv += ["resume", session]
         # After `--`, or a prompt that is the word `review` would be taken for the subcommand.
         return Prompted(argv=[*argv, "--", text], stdin=None if whole else str(prompt_file))
 

@@ -18,7 +18,13 @@ PROMPT, PROMPT_FILE = "{prompt}", "{prompt_file}"
 
 class Command:
     def command_line(
-        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+        self,
+        agent: AgentSpec,
+        prompt: str,
+        prompt_file: Path,
+        last_message_file: Path,
+        root: Path | None,
+        session: str | None = None,
     ) -> Prompted:
         if not any(PROMPT in word or PROMPT_FILE in word for word in agent.argv):
             return Prompted(argv=list(agent.argv), stdin=str(prompt_file))

@@ -40,7 +40,13 @@ _DENIED = "denied by policy"
 
 class Gemini:
     def command_line(
-        self, agent: AgentSpec, prompt: str, prompt_file: Path, last_message_file: Path, root: Path | None
+        self,
+        agent: AgentSpec,
+        prompt: str,
+        prompt_file: Path,
+        last_message_file: Path,
+        root: Path | None,
+        session: str | None = None,
     ) -> Prompted:
         text, whole = argument(prompt, prompt_file)
         argv = [*agent.argv, "-p", text, "-o", "stream-json", "--skip-trust"]
@@ -54,7 +60,9 @@ class Gemini:
             argv += ["-m", agent.model]
         if root:
             argv.append(f"--include-directories={root}")
-        return Prompted(argv=argv, stdin=None if whole else str(prompt_file))
+        if session:
+            argv += ["-r", session]
+        return Prompted(argv=[*argv, *agent.args], stdin=None if whole else str(prompt_file))
 
     def saying(self, tail: bytes, directory: str) -> str:
         said: list[str] = []

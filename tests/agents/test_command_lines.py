@@ -28,6 +28,8 @@ def prompted(
     allowed: list[str] | None = None,
     model: str | None = None,
     root: Path | None = None,
+    args: list[str] | None = None,
+    session: str | None = None,
 ) -> Prompted:
     agent = AgentSpec(
         kind=kind,
@@ -36,8 +38,9 @@ def prompted(
         permissions=permissions,
         allowed_commands=allowed or [],
         model=model,
+        args=args or [],
     )
-    return command_line(agent, prompt, PROMPT_FILE, last_message_file=LAST, root=root)
+    return command_line(agent, prompt, PROMPT_FILE, last_message_file=LAST, root=root, session=session)
 
 
 def test_claude_may_edit_and_run_the_evaluator_and_nothing_else() -> None:
@@ -94,6 +97,27 @@ def test_the_model_is_passed_on(kind: AgentKind, flag: str) -> None:
     assert flag not in prompted(kind).argv
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [("claude", ("--resume", "s-1")), ("codex", ("resume", "s-1", "--")), ("gemini", ("-r", "s-1"))]
+)
+def test_the_agents_own_session_goes_on(kind: AgentKind, words: tuple[str, ...]) -> None:
+    argv = prompted(kind, model="m", root=Path("/repository"), session="s-1").argv
+    start = argv.index("s-1") - 1
+    assert tuple(argv[start : start + len(words)]) == words
+    assert not {"--resume", "resume", "-r"} & set(prompted(kind).argv)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("session", [None, "s-1"])
+def test_the_users_own_arguments_come_after_ours(kind: AgentKind, session: str | None) -> None:
+    argv = prompted(kind, model="m", args=["--odd", "two words"], session=session).argv
+    start = argv.index("--odd")
+    assert argv[start + 1] == "two words"
+    assert start > argv.index("m")
+    if kind == "codex":
+        assert argv[start + 2 :] == [*(["resume", "s-1"] if session else []), "--", "lower n"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_below_the_repositorys_top_all_of_it_may_be_edited(kind: AgentKind) -> None:
     assert any("/repository" in word for word in prompted(kind, root=Path("/repository")).argv)
@@ -135,6 +159,12 @@ def test_a_command_gets_the_prompt_where_it_asks_for_it() -> None:
 
 def test_a_command_that_asks_for_no_prompt_reads_it_from_standard_input() -> None:
     assert command("./agent.sh", "--fast") == Prompted(argv=["./agent.sh", "--fast"], stdin=str(PROMPT_FILE))
+
+
+def test_a_command_has_no_session_to_go_on_with() -> None:
+    agent = AgentSpec(kind="command", name="agent.sh", argv=["./agent.sh"], args=["--odd"])
+    given_line = command_line(agent, "lower n", PROMPT_FILE, last_message_file=LAST, session="s-1")
+    assert given_line.argv == ["./agent.sh"]
 
 
 def test_words_in_the_prompt_are_never_replaced_or_split() -> None:

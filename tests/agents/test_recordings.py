@@ -84,7 +84,6 @@ def test_an_agent_that_is_not_logged_in_says_how_to(name: str, hint: str) -> Non
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("claude-529", "claude failed: API Error: 529 Overloaded"),
         ("claude-turns", "claude stopped at its limit of turns: Reached maximum number of turns (2)"),
         ("claude-command", "claude took the goal for one of its own commands: Unknown command: /fix-it"),
         ("claude-killed", "claude exited with 143 without a result"),
@@ -101,6 +100,13 @@ def test_a_run_that_did_not_finish_is_a_failure_with_its_reason(name: str, words
     assert outcome.error.startswith(words)
     assert "STARTUP" not in outcome.error
     assert "Reading additional input" not in outcome.error
+
+
+def test_an_overloaded_service_is_no_fault_of_the_run() -> None:
+    outcome = read("claude-529")
+    assert (outcome.ok, outcome.kind) == (False, "overloaded")
+    assert outcome.error
+    assert outcome.error.startswith("claude's service is overloaded or down: API Error: 529 Overloaded")
 
 
 @pytest.mark.parametrize("agent", ["claude", "gemini"])
