@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,62 +27,52 @@ _POLL_S = 0.05
 
 def pause(loop: Loop = None, as_json: Json = False) -> int:
     """Pause a loop after this iteration."""
-    return _signal(
-        loop,
-        "pause",
-        as_json,
-        done=lambda status: status.asked == "pause" or status.state == "paused",
-        asked="{id} pauses after this iteration. Go on with: beatctl resume {id}",
-        at_once="{id} is paused. Go on with: beatctl resume {id}",
-    )
+    loops = Loops()
+    shown = pause_loop(loops, loops.find(loop))
+    if not as_json and shown.asked in ("stop", "cancel"):  # asked for at the same moment
+        raise Usage(_ending_already(shown))
+    asked, at_once = "{id} pauses after this iteration.", "{id} is paused."
+    go_on = " Go on with: beatctl resume {id}"
+    return told(shown, as_json, asked=asked + go_on, at_once=at_once + go_on)
 
 
-def go_on_from_pause(loops: Loops, status: Status, as_json: bool) -> int:
-    """`resume` on a loop that is paused, waits for a limit's reset, or is about to pause."""
+def pause_loop(loops: Loops, status: Status) -> Status:
+    """Have a loop pause after this iteration. Returns its status with that asked for or done. Raises Usage,
+    Unavailable."""
+    status = unfinished(status, "pause")
+    if status.asked in ("stop", "cancel"):
+        raise Usage(_ending_already(status))
+    return _signalled(loops, status, "pause", lambda now: now.asked == "pause" or now.state == "paused")
+
+
+def go_on_from_pause(loops: Loops, status: Status) -> Status:
+    """`resume` on a loop that is paused, waits for a limit's reset, or is about to pause. Raises Unavailable,
+    LoopUnknown."""
     waited = status.waiting_until or ""
-    return _signal_to(
-        loops,
-        status,
-        "resume",
-        as_json,
-        done=lambda now: now.state in ("running", "waiting") and now.asked != "pause" and now.waiting_until != waited,
-        asked="{id} goes on.",
-        at_once="{id} goes on.",
-    )
+
+    def goes_on(now: Status) -> bool:
+        return now.state in ("running", "waiting") and now.asked != "pause" and now.waiting_until != waited
+
+    return _signalled(loops, status, "resume", goes_on)
 
 
 def stop(loop: Loop = None, as_json: Json = False) -> int:
     """End a loop after this iteration."""
-    return _signal(
-        loop,
-        "stop",
-        as_json,
-        done=lambda status: status.asked == "stop",
-        asked="{id} stops after this iteration. Now instead: beatctl cancel {id}",
-        at_once="{id} has ended.",
-    )
-
-
-def _signal(
-    word: str | None, signal: str, as_json: bool, *, done: Callable[[Status], bool], asked: str, at_once: str
-) -> int:
     loops = Loops()
-    status = unfinished(loops.find(word), signal)
-    if signal == "pause" and status.asked in ("stop", "cancel"):
-        raise Usage(_ending_already(status))
-    return _signal_to(loops, status, signal, as_json, done=done, asked=asked, at_once=at_once)
+    shown = stop_loop(loops, loops.find(loop))
+    asked = "{id} stops after this iteration. Now instead: beatctl cancel {id}"
+    return told(shown, as_json, asked=asked, at_once="{id} has ended.")
 
 
-def _signal_to(
-    loops: Loops,
-    status: Status,
-    signal: str,
-    as_json: bool,
-    *,
-    done: Callable[[Status], bool],
-    asked: str,
-    at_once: str,
-) -> int:
+def stop_loop(loops: Loops, status: Status) -> Status:
+    """Have a loop end after this iteration. Returns its status with that asked for or done. Raises Usage,
+    Unavailable."""
+    return _signalled(loops, unfinished(status, "stop"), "stop", lambda now: now.asked == "stop")
+
+
+def _signalled(
+    loops: Loops, status: Status, signal: Literal["pause", "resume", "stop"], done: Callable[[Status], bool]
+) -> Status:
     ask(loops, status, signal)
     shown = until(loops, status.id, lambda now: done(now) or now.state == "finished")
     if shown.asked == signal:  # between two iterations it is done as soon as it is said
@@ -90,12 +80,15 @@ def _signal_to(
     if not done(shown) and shown.state != "finished" and shown.asked is None and signal != "resume":
         # The signal is in the loop's history; a busy worker has only not said so in the ledger yet.
         shown = shown.model_copy(update={"asked": signal})
+    return shown
+
+
+def told(shown: Status, as_json: bool, *, asked: str, at_once: str) -> int:
+    """Print what became of what was asked for."""
     if as_json:
         print_status_json(shown)
     elif shown.state == "finished":
         out(f"{shown.id} has ended: {shown.outcome} ({shown.reason}).")
-    elif signal == "pause" and shown.asked in ("stop", "cancel"):  # asked for at the same moment
-        raise Usage(_ending_already(shown))
     else:
         out((asked if shown.asked else at_once).format(id=shown.id))
     return 0

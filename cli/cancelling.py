@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,14 @@ _HANGS_S = 60.0
 """After this, what does not answer is named, and what to type."""
 
 
-def cancel_loop(loops: Loops, status: Status) -> Status:
-    """Cancel a loop and wait until it has ended. Returns its last status: unfinished only where no worker could be
-    had, in which case its processes are gone and the words for it have been said."""
+def cancel_loop(loops: Loops, status: Status, patience_s: float = math.inf) -> Status:
+    """Cancel a loop and wait until it has ended, but no longer than `patience_s`. Returns its last status: unfinished
+    after that, and where no worker could be had, in which case its processes are gone and the words for it have been
+    said."""
     try:
         running = service.ensure(loops, service.environ_of(status, loops.environ))
         service.with_loop(loops, status, running, _cancel)
-        return _wait(loops, status)
+        return _wait(loops, status, patience_s)
     except service.LoopUnknown:
         now = loops.status(status.id)
         return now if now.state == "finished" else _close_here(loops, now)
@@ -45,13 +47,13 @@ async def _cancel(handle: WorkflowHandle[Any, Any]) -> None:
     await handle.cancel(rpc_timeout=service.RPC_LIMIT)
 
 
-def _wait(loops: Loops, status: Status) -> Status:
+def _wait(loops: Loops, status: Status, patience_s: float) -> Status:
     """Until the ledger says that it is over, which is after the last process is gone and the folder put back."""
     began = looked = time.monotonic()
     tell_after = _TELL_S
     while True:
         now = loops.status(status.id)
-        if now.state == "finished":
+        if now.state == "finished" or time.monotonic() - began > patience_s:
             return now
         time.sleep(_POLL_S)
         if time.monotonic() - looked > _LOOK_S:

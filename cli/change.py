@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -41,20 +42,50 @@ def diff(
     loop, number = loop_and_number(words)
     loops = Loops()
     status = loops.find(loop)
+    found = changed(loops, status, number, stat=stat, colours=colour(sys.stdout) and not as_json)
+    if as_json:
+        text = found.text.decode("utf-8", "replace")
+        out_json({"from": found.before, "to": found.after, "paths": found.paths(), "diff": text})
+    else:
+        paged(found.text, plain=no_pager)
+    return 0
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What lies between two snapshots, as git shows it."""
+
+    steps: list[tuple[str, str]]
+    """More than one where the user's own edits lie between, which are left out."""
+    text: bytes
+    workspace: Workspace
+
+    @property
+    def before(self) -> str:
+        return self.steps[0][0]
+
+    @property
+    def after(self) -> str:
+        return self.steps[-1][1]
+
+    def paths(self) -> list[str]:
+        """What was changed, made or removed. Raises Problem where a snapshot is gone."""
+        return sorted({path for paths in _told(self._paths) for path in paths})
+
+    def _paths(self) -> list[list[str]]:
+        return [self.workspace.changed_paths(*step) for step in self.steps]
+
+
+def changed(loops: Loops, status: Status, number: int | None, *, stat: bool = False, colours: bool = False) -> Changed:
+    """What experiment `number` changed; without one, what the loop did. Raises Usage, Problem."""
     ends = _experiment(loops, status, number) if number is not None else _result(loops, status)
     workspace = _workspace(loops, status, "diff")
-    colours = colour(sys.stdout) and not as_json
     try:
         steps = _told(lambda: _one_step(workspace, ends))
         text = b"".join(_told(lambda: [workspace.diff(*step, stat=stat, color=colours) for step in steps]))
     except _Gone as gone:
         raise Problem(f"{gone.text} {freed.words(loops, status.id, 'snapshots')}".rstrip()) from gone
-    if as_json:
-        paths = sorted({path for step in steps for path in _told(lambda step=step: workspace.changed_paths(*step))})  # type: ignore[misc]
-        out_json({"from": steps[0][0], "to": steps[-1][1], "paths": paths, "diff": text.decode("utf-8", "replace")})
-    else:
-        paged(text, plain=no_pager)
-    return 0
+    return Changed(steps, text, workspace)
 
 
 def _experiment(loops: Loops, status: Status, number: int) -> list[tuple[str, str]]:

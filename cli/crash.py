@@ -16,22 +16,27 @@ if TYPE_CHECKING:
 
 
 def told(error: Exception) -> int:
-    """Say what happened, where need be after writing HOME/logs/crash-….txt, and return the exit code."""
+    """Say what happened and return the exit code."""
+    text, code = words(error)
+    say(text)
+    return code
+
+
+def words(error: Exception) -> tuple[str, int]:
+    """What happened, where need be after writing HOME/logs/crash-….txt, and the exit code."""
     from beatctl.activities.home import Home
     from beatctl.worker import crashes
 
     home = Home.locate()
     refusal = refused(error, home)
     if refusal is not None:
-        say(refusal)
-        return ENVIRONMENT
+        return refusal, ENVIRONMENT
     what = visible(f"{type(error).__name__}: {error}")
     try:
         place = f"The details are in {crashes.write(error, home.logs)}"
     except OSError as unwritable:
         place = f"The details could not be kept: {unwritable}."
-    say(f"beatctl itself failed ({what[:200]}). Running loops go on. {place}")
-    return ENDED_WITHOUT
+    return f"beatctl itself failed ({what[:200]}). Running loops go on. {place}", ENDED_WITHOUT
 
 
 def refused(error: Exception, home: Home) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beatctl.cli import dry_run_report, problems
@@ -15,25 +14,19 @@ from beatctl.cli.units import in_words
 from beatctl.cli.worktree import left_behind
 
 if TYPE_CHECKING:
-    from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.run_evaluator import EvaluatorResult
-    from beatctl.activities.workspace import Origin
     from beatctl.cli.loops import Loops
-    from beatctl.cli.start_options import Chosen
+    from beatctl.cli.preparing import Prepared
 
 
 def dry_run(
     loops: Loops,
-    chosen: Chosen,
-    agent: AgentSpec,
-    place: Path,
-    root: Path,
-    origin: Origin | None,
+    prepared: Prepared,
     *,
-    allow_large: bool,
     as_json: bool,
 ) -> int:
     """Measure, tell, and give the folder back. Returns the exit code: 3 where a loop could not begin."""
+    chosen, place, root, origin = prepared.chosen, prepared.place, prepared.root, prepared.origin
     loops.check_home()
     for line in left_behind(origin, chosen, loops.environ) if origin is not None else []:
         say(line)
@@ -41,7 +34,15 @@ def dry_run(
     try:
         with noted_signals() as signals:
             measured = measure(
-                loops, chosen, agent, place, root, origin, allow_large=allow_large, signals=signals, tell=_tell
+                loops,
+                chosen,
+                prepared.agent,
+                place,
+                root,
+                origin,
+                allow_large=prepared.typed.allow_large,
+                signals=signals,
+                tell=_tell,
             )
     except Interrupted:
         say("Interrupted: nothing runs any more, the folder is as before.")

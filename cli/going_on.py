@@ -53,7 +53,7 @@ def go_on(loops: Loops, status: Status, typed: TypedLimits, *, detach: bool, for
     """Go on with a finished loop and stay with it as `start` does. Raises Usage, Unavailable."""
     from beatctl.cli.attached import attach, is_ci
     from beatctl.cli.follow import interrupting_signals
-    from beatctl.cli.start import in_force
+    from beatctl.cli.preparing import in_force
     from beatctl.worker import local
 
     plan = planned(loops, status, typed)
@@ -63,8 +63,7 @@ def go_on(loops: Loops, status: Status, typed: TypedLimits, *, detach: bool, for
     try:
         with interrupting_signals():
             was_running = local.running(loops.home, environ) is not None
-            running = service.ensure(loops, environ)
-            shown = _begun(loops, plan, running, environ)
+            shown = begin_again(loops, plan)
     except KeyboardInterrupt:
         say(f"Interrupted: {status.id} is as it ended, the folder is untouched.")
         return problems.DETACHED
@@ -235,12 +234,14 @@ def _shortened(paths: list[str]) -> str:
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
-def _begun(loops: Loops, plan: Plan, running: Running, environ: Mapping[str, str]) -> Status:
-    """Claim the folder, keep this shell's environment, start the workflow. Whatever fails on the way, the loop is
-    finished as before. Raises Usage (folder in use), Unavailable."""
+def begin_again(loops: Loops, plan: Plan) -> Status:
+    """Claim the folder, keep this shell's environment, start the workflow, its server and worker too. Whatever fails on
+    the way, the loop is finished as before. Raises Usage (folder in use), Unavailable."""
     from beatctl.activities.being_started import being_started
 
     status = plan.status
+    environ = service.environ_of(status, loops.environ)
+    running = service.ensure(loops, environ)
     spec = plan.spec.model_copy(update={"ui_url": starting.ui_url(running, status.id), **starting.lowered(loops)})
     _wait_for_the_end(status, running, environ)
     with being_started(loops.folder(status.id)):

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 from beatctl.cli.problems import Problem
@@ -43,9 +44,27 @@ def from_home(path: str, home: str | None = None) -> str:
     return "~" + path[len(home) :] if home and (path == home or path.startswith(home + os.sep)) else path
 
 
+_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[list[str]]:
+    """What `say` says in this block, in the list instead of on stderr."""
+    lines: list[str] = []
+    before = _heard.set(lines)
+    try:
+        yield lines
+    finally:
+        _heard.reset(before)
+
+
 def say(text: str = "") -> None:
     """A line for the person, on stderr. A terminal that went away is no reason to stop."""
-    _write(sys.stderr, text + "\n")
+    lines = _heard.get()
+    if lines is not None:
+        lines.append(text)
+    else:
+        _write(sys.stderr, text + "\n")
 
 
 def out(text: str) -> None:

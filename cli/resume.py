@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from beatctl.cli.problems import Usage
 from beatctl.cli.service import LoopUnknown
 from beatctl.cli.setting import change_limits, checked
 from beatctl.cli.view import print_status_json
+
+if TYPE_CHECKING:
+    from beatctl.activities.ledger import Status
 
 
 def resume(
@@ -64,26 +67,35 @@ def resume(
         from beatctl.cli.going_on import go_on
 
         return go_on(loops, status, typed, detach=detach, foreground=foreground, as_json=as_json)
+    shown, words = go_on_unfinished(loops, status, typed)
+    if as_json:
+        print_status_json(shown)
+    else:
+        out(words)
+    return 0
+
+
+def go_on_unfinished(loops: Loops, status: Status, typed: TypedLimits) -> tuple[Status, str]:
+    """Go on with a loop that has not ended, from its pause, its wait or its ledger; limits that were typed hold from
+    now on. Returns its status, and what became of it in a sentence. Raises Usage, Unavailable."""
     was_down = service.is_down(loops, status)
     if was_down:  # who resumes wants it to run
         service.ensure(loops, service.environ_of(status, loops.environ))
     if (status.state == "running" or status.reason == TURN) and status.asked != "pause":
         if typed.given():
             raise Usage(f"Loop {status.id} is {status.state}. What changes its limits: beatctl set {status.id} …")
+        if was_down:
+            return status, f"{status.id} goes on."
+        waits = " for its turn" if status.state == "waiting" else ""
         ending = ", and stops after this iteration" if status.asked == "stop" else ""
-        if as_json:
-            print_status_json(status)
-        elif was_down:
-            out(f"{status.id} goes on.")
-        else:
-            waits = " for its turn" if status.state == "waiting" else ""
-            out(f"{status.id} is {status.state}{waits}{ending}: nothing to resume.")
-        return 0
+        return status, f"{status.id} is {status.state}{waits}{ending}: nothing to resume."
     try:
         if typed.given():
             changed = change_limits(loops, status, typed, "resume")
             say(f"{status.id}: {render.limits_changed(status.limits, changed.limits)}")
-        return go_on_from_pause(loops, status, as_json)
+        shown = go_on_from_pause(loops, status)
+        ended = f"{shown.id} has ended: {shown.outcome} ({shown.reason})."
+        return shown, ended if shown.state == "finished" else f"{shown.id} goes on."
     except LoopUnknown:
         status = loops.status(status.id)
         if status.state == "finished":
@@ -91,8 +103,4 @@ def resume(
     from beatctl.cli.going_on import go_on_from_ledger
 
     shown = go_on_from_ledger(loops, status, typed)
-    if as_json:
-        print_status_json(shown)
-    else:
-        out(f"{shown.id} goes on from its ledger, after iteration {status.iteration}.")
-    return 0
+    return shown, f"{shown.id} goes on from its ledger, after iteration {status.iteration}."

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from beatctl.cli import arguments, levels, problems, render
+from beatctl.cli import arguments, problems
 from beatctl.cli.arguments import Json, Loop
-from beatctl.cli.budget import cannot_tell, still_bounded
-from beatctl.cli.limit_options import DEFAULT_ITERATIONS, TypedLimits, unbounded_warning
-from beatctl.cli.loops import Loops, folder_in_use, in_the_way
-from beatctl.cli.output import out, paint, say, visible
-from beatctl.cli.problems import Unavailable, Usage
-from beatctl.cli.settings import level_of_flags, merge, typed_of
-from beatctl.cli.start_options import Chosen, Typed, choose
-from beatctl.cli.worktree import checked_origin, folder_words, from_where_the_user_stands, left_behind
-
-if TYPE_CHECKING:
-    from beatctl.activities.agents.spec import AgentSpec
-    from beatctl.activities.ledger import Status
-    from beatctl.activities.workspace import Origin
+from beatctl.cli.limit_options import TypedLimits
+from beatctl.cli.loops import Loops
+from beatctl.cli.output import out, say
+from beatctl.cli.preparing import Prepared, begin, in_force, prepare, tell_where
+from beatctl.cli.problems import Usage
+from beatctl.cli.start_options import Typed
 
 
 def start(
@@ -194,40 +182,15 @@ def start(
     from beatctl.cli.attached import is_ci
 
     loops = Loops()
-    written = levels.loop_file(file)
-    place = stood_in(typed_of(merge([level_of_flags(flags), written])))
-    root = checked_root(place)
-    settings = levels.merged(flags, written, root, loops.environ)
-    typed = typed_of(settings)
-    if file is None and not (typed.goal or typed.steps) and Path(levels.LOOP_FILE).is_file():
-        raise Usage(f"What is the goal? To take it from {levels.LOOP_FILE}: beatctl start -f {levels.LOOP_FILE}")
-    chosen = choose(typed, file)
-    for line in levels.told(settings, loops.environ):
-        say(line)
-    origin = checked_origin(chosen, place, root, loops.home)
-    using = in_the_way(loops.all(), root) if origin is None else None
-    if using is not None:
-        raise folder_in_use(using.id)
-    spec = resolved_agent(chosen, place, loops.environ)
-    second = resolved_fallback(chosen, spec, place, loops.environ)
-    if typed.limits.max_iterations is None:
-        chosen = replace(chosen, limits=still_bounded(chosen.limits, spec, DEFAULT_ITERATIONS))
-    if origin is not None:
-        spec = from_where_the_user_stands(spec, place)
-        second = from_where_the_user_stands(second, place) if second is not None else None
+    prepared = prepare(loops, flags, file)
+    typed = prepared.typed
     if typed.dry_run:
         from beatctl.cli.dry_run import dry_run as measure
 
-        return measure(loops, chosen, spec, place, root, origin, allow_large=typed.allow_large, as_json=as_json)
+        return measure(loops, prepared, as_json=as_json)
     return _launch(
         loops,
-        chosen,
-        spec,
-        second,
-        place,
-        root,
-        origin,
-        typed.allow_large,
+        prepared,
         detach=typed.detach,
         ends_with_us=typed.foreground or is_ci(loops.environ),
         as_json=as_json,
@@ -254,114 +217,21 @@ def watch(
     return attach(loops, status.id, ends_with_us=False, started_service=False, as_json=as_json)
 
 
-def stood_in(typed: Typed) -> Path:
-    """Where the loop's commands run: `-C`, else where the user stands. Raises Usage."""
-    directory, named = typed.directory, typed.named("directory")
-    try:
-        here = Path(directory) if directory is not None else Path.cwd()
-    except OSError:
-        raise Usage("The folder you are in is gone: change to another, or name one with -C.") from None
-    if directory == "":
-        raise Usage(f"{named} is empty. It takes a folder.", help_of="start")
-    if not here.is_dir():
-        what = f"{here} is a file, not a folder." if here.exists() else f"There is no folder {here}."
-        raise Usage(f"{what} {named} takes the folder to work in.", help_of="start")
-    place = Path(os.path.realpath(here))
-    if any("\ud800" <= character <= "\udfff" for character in str(place)):
-        raise Usage(f"The name of the folder {os.fsencode(place)!r} is not UTF-8. Rename it, or use another.")
-    return place
-
-
-def checked_root(place: Path) -> Path:
-    """The workspace `place` lies in. Raises Usage where a loop must not or can't work there."""
-    from beatctl.activities.workspace import WorkspaceProblem, check_directory
-
-    try:
-        return check_directory(place)
-    except WorkspaceProblem as refused:
-        raise Usage(refused.text) from None
-
-
-def resolved_agent(chosen: Chosen, place: Path, environ: Mapping[str, str]) -> AgentSpec:
-    """The agent's program. Raises Unavailable where it isn't installed, Usage where none was named."""
-    from beatctl.activities import agents
-
-    allowed = [command for command in (chosen.evaluator, chosen.check) if command]
-    try:
-        return agents.resolve(
-            chosen.agent,
-            environ,
-            model=chosen.model,
-            permissions=chosen.permissions,
-            allowed_commands=allowed,
-            directory=place,
-        )
-    except agents.AgentMistyped as wrong:
-        raise Usage(str(wrong)) from None
-    except agents.AgentNotFound as missing:
-        raise Unavailable(str(missing)) from None
-
-
-def resolved_fallback(chosen: Chosen, agent: AgentSpec, place: Path, environ: Mapping[str, str]) -> AgentSpec | None:
-    """The agent that works while the other's limit lasts. It has the model that it is set up with. Raises as
-    resolved_agent."""
-    if chosen.fallback is None:
-        return None
-    found = resolved_agent(replace(chosen, agent=chosen.fallback, model=None), place, environ)
-    if found.argv == agent.argv:
-        raise Usage(
-            f"--fallback {chosen.fallback} is the agent itself: its limit would hold for both.", help_of="start"
-        )
-    return found
-
-
-def _launch(
-    loops: Loops,
-    chosen: Chosen,
-    agent: AgentSpec,
-    fallback: AgentSpec | None,
-    place: Path,
-    root: Path,
-    origin: Origin | None,
-    allow_large: bool,
-    *,
-    detach: bool,
-    ends_with_us: bool,
-    as_json: bool,
-) -> int:
-    from beatctl.cli import service
+def _launch(loops: Loops, prepared: Prepared, *, detach: bool, ends_with_us: bool, as_json: bool) -> int:
     from beatctl.cli.attached import attach
     from beatctl.cli.follow import interrupting_signals
-    from beatctl.cli.starting import start_loop
     from beatctl.cli.view import print_status_json
     from beatctl.worker import local
-    from beatctl.worker.connection import chosen as chosen_connection
 
-    shared = chosen_connection(loops.environ)
-    if shared is not None:
-        say(f"Temporal server: {shared.address}, namespace {shared.namespace}")
-    loops.check_home()
-    for line in left_behind(origin, chosen, loops.environ) if origin is not None else []:
-        say(line)
+    tell_where(loops, prepared)
     try:
         with interrupting_signals():
             was_running = local.running(loops.home, loops.environ) is not None
-            running = service.ensure(loops, loops.environ)
-            status = start_loop(
-                loops,
-                chosen,
-                agent,
-                place,
-                root,
-                running,
-                origin=origin,
-                allow_large=allow_large,
-                fallback=fallback,
-            )
+            status = begin(loops, prepared)
     except KeyboardInterrupt:
         say("Interrupted: nothing was started, the folder is untouched.")
         return problems.DETACHED
-    for line in in_force(status, agent, fallback):
+    for line in in_force(status, prepared.agent, prepared.fallback):
         say(line)
     if detach:
         if as_json:
@@ -370,24 +240,3 @@ def _launch(
             out(status.id)
         return 0
     return attach(loops, status.id, ends_with_us=ends_with_us, started_service=not was_running, as_json=as_json)
-
-
-def in_force(status: Status, agent: AgentSpec, fallback: AgentSpec | None) -> list[str]:
-    """What holds for a loop that was just started, and how to end it."""
-    from beatctl.cli.output import colour
-
-    colours = colour(sys.stderr)
-    lines = [
-        f"{paint(status.id, 'bold', on=colours)}  {visible(status.goal)[:200]}",
-        f"  agent     {render.agent_words(agent)}",
-        *([f"  fallback  {render.agent_words(fallback)}"] if fallback is not None else []),
-        f"  limits    {render.limits_line(status.limits, strategy=status.strategy)}",
-        f"  folder    {folder_words(status)}",
-        f"  to end    beatctl stop {status.id} (after the iteration), beatctl cancel {status.id} (now)",
-    ]
-    warning = unbounded_warning(status.limits)
-    if warning:
-        lines.append(paint(warning, "yellow", on=colours))
-    agents = [agent] if fallback is None else [agent, fallback]
-    lines += [paint(words, "yellow", on=colours) for words in cannot_tell(status.limits, agents)]
-    return lines

@@ -86,13 +86,13 @@ def show(
     found = loops.find(loop)
     service.bring_back_if_gone(loops, found)
     if number is None:
-        rows = [_located(loops, found, row) for row in loops.rows(found.id)]
+        rows = [located(loops, found, row) for row in loops.rows(found.id)]
         if as_json:
             out_json([row.model_dump(mode="json") for row in rows])
         else:
             _print_rows(found, rows)
         return 0
-    row = _located(loops, found, row_of(loops, found, number))
+    row = located(loops, found, row_of(loops, found, number))
     if as_json:
         out_json(row.model_dump(mode="json"))
     else:
@@ -102,7 +102,7 @@ def show(
     return 0
 
 
-def _located(loops: Loops, status: Status, row: Row) -> Row:
+def located(loops: Loops, status: Status, row: Row) -> Row:
     """The row with its `logs` as a path from the root: the ledger's begins at the loop's folder."""
     if row.logs is None:
         return row

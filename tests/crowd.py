@@ -10,7 +10,7 @@ from pathlib import Path
 
 from beatctl.cli import service
 from beatctl.cli.loops import Loops
-from beatctl.cli.start import checked_root, resolved_agent
+from beatctl.cli.preparing import checked_root, resolved_agent
 from beatctl.cli.start_options import Typed, choose
 from beatctl.cli.starting import start_loop
 

@@ -45,13 +45,13 @@ def report(words: _Words = None, html: _Html = None, tsv: _Tsv = False, as_json:
     status = loops.find(loop)
     service.bring_back_if_gone(loops, status)
     rows = loops.rows(status.id)
-    made = _made(loops, status, rows)
+    made = report_of(loops, status, rows)
     if tsv:
         _write_tsv(loops, rows, table)
     if html is not None:
         _write_page(loops, status, made, rows, html)
     if as_json:
-        out_json(_as_json(made))
+        out_json(as_json_of(made))
     elif not tsv and html is None:
         from beatctl.cli.report.terminal import lines
 
@@ -78,7 +78,8 @@ def loop_and_file(words: Sequence[str] | None, *, tsv: bool) -> tuple[str | None
     return loop, file or "-"
 
 
-def _made(loops: Loops, status: Status, rows: Sequence[Row]) -> Report:
+def report_of(loops: Loops, status: Status, rows: Sequence[Row]) -> Report:
+    """A loop's facts. `rows`: all of them, oldest first."""
     from beatctl.cli.report.model import made
 
     try:
@@ -88,7 +89,8 @@ def _made(loops: Loops, status: Status, rows: Sequence[Row]) -> Report:
     return made(status, spec if isinstance(spec, dict) else {}, rows)
 
 
-def _as_json(made: Report) -> dict[str, Any]:
+def as_json_of(made: Report) -> dict[str, Any]:
+    """The report as JSON has it, with the sentences and commands that the terminal shows."""
     from beatctl.cli.report import sentences
 
     commands = [command._asdict() for command in sentences.next_commands(made)]
