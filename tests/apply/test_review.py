@@ -134,7 +134,7 @@ def test_edits_taken_in_while_it_ran_are_no_part_of_the_diff_or_of_any_commit(
     )
 
     def now() -> dict[str, object]:
-        return dict(loop("status", loop.id, "--json").json)
+        return shared_beatctl.look(loop.id)
 
     wait_until(lambda: now()["iteration"] == 1, "the first iteration")
     assert "is not over (running)" in loop.apply("--branch", "x", expect=2).stderr

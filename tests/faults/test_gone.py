@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.faults.machine import MINIMIZE, agent_runs
 from tests.loops.conftest import Loops
-from tests.support import wait_until
 
 
 def test_an_uninstalled_agent_and_a_folder_that_is_gone_pause_the_loop_and_cost_no_iteration(loops: Loops) -> None:
@@ -20,11 +19,9 @@ def test_an_uninstalled_agent_and_a_folder_that_is_gone_pause_the_loop_and_cost_
 
     def paused(reason: str) -> Any:
         # From elsewhere: the folder may be gone.
-        def look() -> Any:
-            found = loops.beatctl("status", loop, "--json", cwd=Path("/"), expect=0).json
-            return found if (found["state"], found["reason"]) == ("paused", reason) else None
-
-        return wait_until(look, f"the pause for {reason}")
+        return loops.beatctl.until(
+            loop, f"the pause for {reason}", lambda s: (s["state"], s["reason"]) == ("paused", reason), cwd=Path("/")
+        )
 
     assert str(script) in paused("agent-gone")["detail"]
     script.with_name("agent.sh.gone").rename(script)

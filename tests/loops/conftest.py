@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Beatctl, wait_until
+from tests.support import Beatctl
 
 
 class Repository:
@@ -84,11 +84,7 @@ class Loops:
     def until(self, loop: str, what: str, holds: Callable[[Any], object], timeout_s: float = 60.0) -> Any:
         """The first status for which `holds` is true."""
 
-        def look() -> Any:
-            status = self.status(loop)
-            return status if holds(status) else None
-
-        return wait_until(look, what, timeout_s)
+        return self.beatctl.until(loop, what, holds, cwd=self.repository.folder, timeout_s=timeout_s)
 
     def finished(self, loop: str, timeout_s: float = 180.0) -> Any:
         return self.until(loop, "the loop's end", lambda s: s["state"] == "finished", timeout_s)

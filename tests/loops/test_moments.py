@@ -7,7 +7,6 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 from beatctl.activities.processes import Try
 from tests.loops.conftest import Loops
@@ -111,11 +110,8 @@ def test_what_an_agent_committed_is_undone_also_after_a_pause_before_its_snapsho
     agent = repo.agent(f"{commit}; cd /; mv {repo.folder} {away}")
     loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "-n", "1")
 
-    def status() -> Any:
-        found = loops.beatctl("status", loop, "--json", cwd=Path("/"), expect=0).json
-        return found if found["state"] == "paused" else None
-
-    assert wait_until(status, "the pause")["reason"] == "folder-gone"
+    paused = loops.beatctl.until(loop, "the pause", lambda s: s["state"] == "paused", cwd=Path("/"))
+    assert paused["reason"] == "folder-gone"
     away.rename(repo.folder)
     loops.do("resume", loop)
     assert loops.finished(loop)["best"]["score"] == 40

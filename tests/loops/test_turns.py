@@ -117,7 +117,7 @@ class Crowd:
         return self.do("status", loop)
 
     def all(self) -> dict[str, Any]:
-        return {status["id"]: status for status in self.do("list")}
+        return self.beatctl.look_at_all()
 
     def waiting(self) -> list[str]:
         return [loop for loop, status in self.all().items() if status["state"] == "waiting"]
@@ -205,7 +205,7 @@ def test_what_waits_for_its_turn_ends_or_pauses_at_once_and_leaves_the_folder_as
     (folder / "n").write_text("mine\n")  # while nothing of the loop's runs
     crowd.do(command, waits)
     state = "paused" if command == "pause" else "finished"
-    wait_until(lambda: crowd.status(waits)["state"] == state, f"{state}, with the other agent still at work")
+    wait_until(lambda: crowd.beatctl.look(waits)["state"] == state, f"{state}, with the other agent still at work")
     assert (folder / "n").read_text() == "mine\n"
     assert [row["iteration"] for row in crowd.do("show", waits)] == [0]
     assert waits not in crowd.begun("agent")
@@ -264,7 +264,7 @@ def test_a_cancelled_agent_makes_room_for_who_waits(crowd: Crowd) -> None:
     (waits,) = crowd.waiting()
     crowd.go(waits)
     crowd.beatctl("cancel", runs, cwd=crowd.place, expect=0)
-    wait_until(lambda: crowd.status(waits)["state"] == "finished", "the end of the one that waited")
+    wait_until(lambda: crowd.beatctl.look(waits)["state"] == "finished", "the end of the one that waited")
     assert crowd.begun("agent") == [runs, waits]
 
 
@@ -280,13 +280,13 @@ def test_edits_made_while_a_candidate_waits_to_be_measured_are_not_overwritten(c
     folder = Path(crowd.status(second)["directory"])
     (folder / "mine.txt").write_text("mine\n")
     release()
-    wait_until(lambda: crowd.status(second)["state"] == "paused", "the pause")
+    wait_until(lambda: crowd.beatctl.look(second)["state"] == "paused", "the pause")
     assert crowd.status(second)["reason"] == "edited"
     assert (folder / "mine.txt").read_text() == "mine\n"
     assert (folder / "n").read_text() == "39"
     crowd.go()
     crowd.do("resume", second)
-    wait_until(lambda: crowd.status(second)["state"] == "finished", "its end")
+    wait_until(lambda: crowd.beatctl.look(second)["state"] == "finished", "its end")
     rows = crowd.do("show", second)
     assert [row["verdict"] for row in rows] == ["baseline", "inconclusive", "keep"]
     assert (folder / "mine.txt").read_text() == "mine\n"
