@@ -31,17 +31,8 @@ _ONLY_WITH = {
 RESERVED = frozenset(
     f"BEATCTL_{name}"
     for name in (
-        *(
-            "HOME",
-            "CONFIG",
-            "TEMPORAL_CLI",
-            "INHIBIT_SLEEP",
-            "UNIT",
-            "FAULT",
-            "CONTINUE_AS_NEW_EVENTS",
-            "LIMIT_MARGIN_S",
-            "TEST_AGENTS",
-        ),
+        *("HOME", "CONFIG", "TEMPORAL_CLI", "INHIBIT_SLEEP", "UNIT", "FAULT", "TEST_AGENTS"),
+        *("CONTINUE_AS_NEW_EVENTS", "LIMIT_MARGIN_S", "HUNG_AFTER_S"),
         *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN"),
     )
 )

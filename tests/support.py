@@ -105,7 +105,12 @@ def remove_tree(folder: Path) -> None:
             below = Path(path, name)
             if not below.is_symlink():
                 below.chmod(0o700)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, onerror=_unless_gone)
+
+
+def _unless_gone(_function: object, _path: object, problem: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(problem[1], FileNotFoundError):
+        raise problem[1]
 
 
 @dataclass(frozen=True)
@@ -195,9 +200,7 @@ class Beatctl:
 
         return {status.id: status.model_dump(mode="json") for status in Loops(self.environ).all()}
 
-    def until(
-        self, loop: str, what: str, holds: Callable[[Any], object], *, cwd: Path, timeout_s: float = 60.0
-    ) -> dict[str, Any]:
+    def until(self, loop: str, what: str, holds: Callable[[Any], object], *, cwd: Path, timeout_s: float = 60.0) -> Any:
         """The first status for which `holds` is true. Now and then the command itself is run, as a person would: it
         brings back a supervisor that is gone."""
         asked = time.monotonic()

@@ -33,7 +33,7 @@ from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, Wo
 
 from beatctl import __version__
 from beatctl.activities.home import Home
-from beatctl.worker import concurrency, server_settings
+from beatctl.worker import concurrency, heartbeat, server_settings
 from beatctl.worker.connection import Connection, ServerUnreachable, connect, task_queue
 from beatctl.worker.crashes import guarded
 from beatctl.worker.leaving import leave
@@ -181,7 +181,7 @@ async def _settle(client: Client, connection: Connection) -> None:
 
 
 async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
-    """Tell the supervisor when the server has seen this worker ask for work."""
+    """Tell the supervisor when the server has seen this worker ask for work, and from then on that it lives."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=queue),
@@ -206,6 +206,11 @@ async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
         },
     )
     log.info("takes work from %s on %s", queue, client.service_client.config.target_host)
+    every_s = (heartbeat.hung_after_s(os.environ) or heartbeat.HUNG_AFTER_S) / heartbeat.LOOKS / 2
+    while True:
+        with suppress(OSError):  # a full disk is no reason to be taken for hung: the file is there
+            heartbeat.beat(folder.root, os.getpid())
+        await asyncio.sleep(every_s)
 
 
 def _collect_less() -> None:

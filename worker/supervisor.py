@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from beatctl import __version__
-from beatctl.worker import backoff, embedded_server
+from beatctl.worker import backoff, embedded_server, heartbeat
 from beatctl.worker.awake import Awake
 from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.children import Child, rotate
@@ -65,6 +65,7 @@ class Supervisor:
         self.worker = Child("worker", folder.worker_log)
         self.error: str | None = None
         self.crash_loops: list[CrashLoop] = []
+        self.watch = heartbeat.Watch(folder.root, heartbeat.hung_after_s(os.environ))
         self.awake = Awake(folder.home / "ledger.db", folder.label, os.environ, sys.platform)
         self.started = time.time()
         self.port = 0
@@ -95,6 +96,7 @@ class Supervisor:
             self.worker.end(PATIENCE_S)
             self.server.end(PATIENCE_S)
             self.folder.worker.unlink(missing_ok=True)
+            heartbeat.forget(self.folder.root)
             self.write()
         self.say("ended")
         return 1 if self.error else 0
@@ -164,12 +166,17 @@ class Supervisor:
         elif not self.worker.is_ready() and self.folder.polling_worker(self.worker.pid):
             self.worker.mark_ready()
             self.say(f"worker {self.worker.pid} takes work")
+        elif self.worker.is_ready() and self.watch.finds_hung(self.worker.pid, time.monotonic()):
+            self.say(f"worker {self.worker.pid} hangs; another takes its place")
+            self.worker.signal(signal.SIGKILL)
 
     def _note_end(self, child: Child) -> None:
         pid = child.pid
         code = child.has_ended()
         if code is None:
             return
+        if child is self.worker and pid is not None:
+            heartbeat.forget(self.folder.root, pid)
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
         child.last_words = child.last_words or f"it {how} and said nothing"
         self.say(f"{child.name} {pid} {how}; starting it again")
@@ -241,7 +248,9 @@ class Supervisor:
                 waits.append(max(0.0, child.wants_start_at - now))
             elif not child.is_ready():
                 waits.append(0.02 if now - child.started_at < 60 else 0.25)
-            elif (forgets_at := child.forgets_ends_at()) is not None:
+            elif child is self.worker and self.watch.every_s is not None:
+                waits.append(self.watch.every_s)
+            if child.is_ready() and (forgets_at := child.forgets_ends_at()) is not None:
                 waits.append(max(0.0, forgets_at - now))
         return min(waits)
 
@@ -273,6 +282,7 @@ class Supervisor:
         left = read_json(self.folder.state)
         for name in ("worker", "server"):
             end_process(left.get(f"{name}_pid"), left.get(f"{name}_start"))
+        heartbeat.forget(self.folder.root)
         self.folder.worker.unlink(missing_ok=True)
 
 

@@ -175,7 +175,8 @@ def test_a_loop_that_is_cancelled_during_setup_leaves_no_process(loops: Loops) -
     marker = repo.folder.parent / "marker"
     setup = f"sleep 311 & echo $! > {marker}; wait"
     loop = loops.detached("lower n", *MINIMIZE, "-a", repo.agent("true"), "--worktree", "--setup", setup)
-    child = int(wait_until(lambda: marker.exists() and marker.read_text().strip(), "the setup"))
+    wait_until(lambda: marker.exists() and marker.read_text().endswith("\n"), "the setup")
+    child = int(marker.read_text())
     cancelled = loops.do("cancel", loop)
     assert (cancelled["state"], cancelled["outcome"]) == ("finished", "cancelled")
     assert not Path(f"/proc/{child}").exists()
