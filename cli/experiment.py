@@ -20,7 +20,7 @@ from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
-    from beatctl.activities.ledger import AgentRow, Row, Status
+    from beatctl.activities.ledger import AgentRow, Row, Status, Wait
 
 _TAIL_LINES = 20
 _PROMPT_LINES = 12
@@ -101,6 +101,7 @@ def _head(status: Status, row: Row, parent: Row | None, look: Look) -> list[str]
         ("edits", visible(row.summary) if is_edits(row) else ""),
         ("started", f"{local(row.started_at):%Y-%m-%d %H:%M:%S}, took {in_words(row.duration_s)}"),
         ("agent", _agent_words(agent) if agent else ""),
+        *(("waited", _wait_words(wait)) for wait in row.waits),
         *((f"  step {number}", _agent_words(step)) for number, step in enumerate(steps, 1)),
         ("session", visible(agent.session_id) if agent and agent.session_id and not steps else ""),
         ("evaluator", _evaluator_words(row)),
@@ -127,6 +128,12 @@ def _agent_words(agent: AgentRow) -> str:
     if agent.lost:
         parts.append(f"{agent.lost} lost and run again")
     return ", ".join(parts)
+
+
+def _wait_words(wait: Wait) -> str:
+    met = {"rate-limit": "limit", "overloaded": "overloaded service"}[wait.reason]
+    spent = f"; the interrupted run cost ${wait.cost_usd:.2f}" if wait.cost_usd else ""
+    return f"{in_words(int(wait.waited_s))} for {visible(wait.agent)}'s {met} ({visible(wait.error)[:120]}){spent}"
 
 
 def _evaluator_words(row: Row) -> str:

@@ -22,7 +22,9 @@ class Times(BaseModel):
     rest_s: float = 0.0
     """Within iterations: checks, snapshots, restores, a pause in the middle of one."""
     waiting_s: float = 0.0
-    """Between iterations: cooldown, pauses, waits, a machine that was off."""
+    """Between iterations: cooldown, pauses, turns, a machine that was off."""
+    limits_s: float = 0.0
+    """For the reset of agents' limits."""
     under_way_s: float = 0.0
     """Of a loop that runs: the iteration that has no row yet."""
     total_s: float = 0.0
@@ -50,6 +52,10 @@ class Survived(BaseModel):
     evaluator_broken: list[int] = []
     edits: list[int] = []
     """Rows that took in the user's own edits."""
+    limits: dict[str, float] = {}
+    """Seconds of waiting for each agent's limits, where there were any."""
+    met: dict[str, int] = {}
+    """How often each agent met one."""
     waits: list[Wait] = []
     """The longest three of a minute and more, and longer than the cooldown."""
 
@@ -61,6 +67,7 @@ def times(status: Status, rows: Sequence[Row]) -> Times:
     within = sum(max(row.duration_s, _parts(row)) for row in rows)
     total = max(status.elapsed_s, within)
     left = total - within
+    limits = sum(wait.waited_s for row in rows for wait in row.waits)
     under_way = 0.0
     if status.state == "running" and status.started_at:
         last = next((end for row in reversed(rows) if (end := _end(row)) is not None), _unix(status.started_at))
@@ -70,7 +77,8 @@ def times(status: Status, rows: Sequence[Row]) -> Times:
         "agent_s": agent,
         "evaluator_s": evaluator,
         "rest_s": max(0.0, within - agent - evaluator),
-        "waiting_s": max(0.0, left - under_way),
+        "waiting_s": max(0.0, left - under_way - limits),
+        "limits_s": min(limits, left - under_way),
         "under_way_s": under_way,
         "total_s": total,
     }
@@ -98,7 +106,12 @@ def survived(status: Status, rows: Sequence[Row]) -> Survived:
     cooldown_s = float(status.limits.get("cooldown_s") or 0.0)
     agents = [(row.iteration, row.agent) for row in rows if row.agent]
     least = max(_LONG_WAIT_S, 2 * cooldown_s)
-    waits = [wait for wait in _without_idle(_gaps(rows), status.idle_s) if wait.duration_s >= least]
+    waits = [gap for gap in _without_idle(_gaps(rows), status.idle_s) if gap.duration_s >= least]
+    limits: dict[str, float] = {}
+    met: dict[str, int] = {}
+    for wait in (wait for row in rows for wait in row.waits):
+        limits[wait.agent] = limits.get(wait.agent, 0.0) + wait.waited_s
+        met[wait.agent] = met.get(wait.agent, 0) + 1
     return Survived(
         adopted=[number for number, agent in agents if agent.adopted],
         lost=sum(agent.lost for _, agent in agents),
@@ -107,17 +120,20 @@ def survived(status: Status, rows: Sequence[Row]) -> Survived:
         timeouts=sum(row.verdict == "timeout" for row in rows),
         evaluator_broken=[row.iteration for row in rows if (row.reason or "").startswith("not judged, the evaluator")],
         edits=[row.iteration for row in rows if is_edits(row)],
+        limits=limits,
+        met=met,
         waits=sorted(waits, key=lambda wait: -wait.duration_s)[:3],
     )
 
 
 def _gaps(rows: Sequence[Row]) -> list[Wait]:
-    """The time before each row in which none ran."""
+    """The time before each row in which none ran, and which was no wait for a limit."""
     found = []
     for before, after in pairwise(rows):
         end, start = _end(before), _unix(after.started_at)
         if end is not None and start is not None:
-            found.append(Wait(before=after.iteration, duration_s=round(max(0.0, start - end), 3)))
+            limits = sum(wait.waited_s for wait in after.waits)
+            found.append(Wait(before=after.iteration, duration_s=round(max(0.0, start - end - limits), 3)))
     return found
 
 

@@ -64,6 +64,8 @@ def why(report: Report) -> str:
     detail = visible(report.detail)
     if report.state == "running":
         return "It runs."
+    if report.state == "waiting" and report.reason in ("rate-limit", "overloaded"):
+        return f"It waits for its agent's limit. {detail}".strip()
     if report.state != "finished":
         words = {"asked": "paused as you asked", "edited": "paused: you edited files"}.get(
             report.reason or "", f"{report.state}{f' ({report.reason})' if report.reason else ''}"
@@ -88,8 +90,10 @@ def _end(report: Report) -> str:
             return f"{limits.get('plateau')} iterations without a better score."
         case "max-duration":
             return f"Its time is over ({in_words(float(limits.get('for_s') or 0))})."
-        case "max-cost" | "max-tokens":
-            return "What it may spend is spent."
+        case "max-cost":
+            return f"The {money(float(limits.get('max_cost_usd') or 0))} it may spend are spent."
+        case "max-tokens":
+            return f"The {int(limits.get('max_tokens') or 0):,} tokens it may use are used."
         case "stopped":
             return "You stopped it."
         case "cancelled":
@@ -120,6 +124,10 @@ def survived(report: Report) -> list[str]:
         lines.append(f"the evaluator was broken and mended{_at(found.evaluator_broken)}")
     if found.edits:
         lines.append(f"your edits were taken in{_at(found.edits)}")
+    for agent, waited_s in found.limits.items():
+        times = _count(found.met[agent], "time")
+        waited = f": {in_words(int(waited_s))} waited for the reset" if waited_s >= 1 else ""
+        lines.append(f"{visible(agent)} met its limit {times}{waited}")
     lines += [f"{in_words(wait.duration_s)} of waiting before #{wait.before}" for wait in found.waits]
     return lines
 
@@ -163,6 +171,7 @@ def phases(report: Report) -> list[tuple[str, float]]:
         ("evaluator", times.evaluator_s),
         ("checks, snapshots", times.rest_s),
         ("waiting, cooldown", times.waiting_s),
+        ("agents' limits", times.limits_s),
         ("under way", times.under_way_s),
     ]
     return [(name, seconds) for name, seconds in found if seconds >= 0.001]

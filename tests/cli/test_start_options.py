@@ -98,6 +98,10 @@ def test_direction_can_be_said_in_either_way(typed: Typed) -> None:
         (replace(RETRY, limits=TypedLimits(for_="8")), "--for 8 needs a unit"),
         (replace(RETRY, limits=TypedLimits(agent_timeout="30")), "--agent-timeout 30 needs a unit"),
         (replace(RETRY, limits=TypedLimits(eval_timeout="x")), "--eval-timeout does not understand"),
+        (replace(RETRY, limits=TypedLimits(max_cost="-1")), "--max-cost takes US dollars"),
+        (replace(RETRY, limits=TypedLimits(max_cost="5€")), "--max-cost takes US dollars"),
+        (replace(RETRY, limits=TypedLimits(max_tokens="2 million")), "--max-tokens takes a number of tokens"),
+        (replace(RETRY, limits=TypedLimits(max_tokens="0.5")), "--max-tokens takes a number of tokens"),
         (replace(OPTIMIZE, limits=TypedLimits(target="nan")), "--target takes a number"),
     ],
 )
@@ -110,16 +114,18 @@ def test_two_and_twenty_steps_are_fine() -> None:
         assert len(choose(replace(RETRY, goal=(), steps=("do",) * count)).steps) == count
 
 
-def test_the_ten_iterations_hold_only_where_no_duration_is_given() -> None:
+def test_the_ten_iterations_hold_only_where_no_duration_cost_or_token_limit_is_given() -> None:
     assert Limits(**starting_limits(TypedLimits())).max_iterations == 10
     assert Limits(**starting_limits(TypedLimits(for_="8h"))).max_iterations == 0
-    assert Limits(**starting_limits(TypedLimits(for_="0"))).max_iterations == 10
+    assert Limits(**starting_limits(TypedLimits(max_cost="25"))).max_iterations == 0
+    assert Limits(**starting_limits(TypedLimits(max_tokens="2M"))).max_iterations == 0
+    assert Limits(**starting_limits(TypedLimits(for_="0", max_cost="0"))).max_iterations == 10
     assert Limits(**starting_limits(TypedLimits(for_="8h", max_iterations="5"))).max_iterations == 5
 
 
 def test_changing_one_limit_changes_no_other() -> None:
     assert changed_limits(TypedLimits(for_="8h")) == {"for_s": 28800}
-    everything = TypedLimits("1", "2", "3", "4", "5s", "6s", "7s", "8", "9")
+    everything = TypedLimits("1", "2", "3", "4", "5s", "6s", "7s", "$0.50", "1.5M", "8", "9")
     assert changed_limits(everything) == {
         "max_iterations": 1,
         "max_failures": 2,
@@ -128,6 +134,8 @@ def test_changing_one_limit_changes_no_other() -> None:
         "agent_timeout_s": 5,
         "eval_timeout_s": 6,
         "for_s": 7,
+        "max_cost_usd": 0.5,
+        "max_tokens": 1_500_000,
         "target": 8,
         "plateau": 9,
     }
