@@ -12,6 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def config_file(environ: Mapping[str, str]) -> Path | None:
+    """Where the user's own settings stand: `$BEATCTL_CONFIG`, else `~/.config/beatctl/config.toml` on Linux.
+
+    None where BEATCTL_CONFIG names /dev/null: no settings, as git has it.
+    """
+    named = environ.get("BEATCTL_CONFIG")
+    if named:
+        return None if named == os.devnull else Path(named).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_config_path("beatctl") / "config.toml"
+
+
 @dataclass(frozen=True)
 class LoopFolder:
     """What is kept of one loop. Private to the user (mode 0700)."""

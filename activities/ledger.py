@@ -69,6 +69,7 @@ class Wait(BaseModel):
     """How long it was: less than planned where the user ended it, 0 where another agent took over."""
     cost_usd: float | None = None
     """Of the run that the limit interrupted; in its iteration's cost, too."""
+    cost_estimated: bool = False
     tokens: int | None = None
 
 
@@ -131,6 +132,7 @@ def with_interrupted(agent: AgentRow, waits: list[Wait]) -> AgentRow:
     changes: dict[str, Any] = {}
     if costs:
         changes["cost_usd"] = round((agent.cost_usd or 0.0) + sum(costs), 6)
+        changes["cost_estimated"] = agent.cost_estimated or any(wait.cost_estimated for wait in waits)
     if tokens:
         changes["tokens"] = (agent.tokens or 0) + sum(tokens)
     return agent.model_copy(update=changes)

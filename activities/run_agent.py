@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import math
 import os
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from beatctl.activities import agents
+from beatctl.activities import agents, masking
+from beatctl.activities.agents import prices, program
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.child import Finished, run_child
 from beatctl.activities.doing import tell
@@ -78,7 +81,7 @@ class AgentResult(BaseModel):
     cost_estimated: bool = False
     tokens: int | None = None
     version: str | None = None
-    """Where the run itself told it."""
+    """As the run itself told it; else as the program tells it, which may have been updated since the start."""
     reset_at: float | None = None
     """Unix seconds at which the limit that was reached ends, where the agent told."""
     started_at: float = 0.0
@@ -142,7 +145,7 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, 
             return AgentResult(status="edited", edits=edited.paths[:20])
         except NotStarted:
             return AgentResult(status="unstarted")
-    result = await asyncio.to_thread(_read, given, finished, last_message)
+    result = await asyncio.to_thread(_read, given, finished, last_message, environment_of(loop))
     return result.model_copy(update={"waited_s": turn.waited_s})
 
 
@@ -182,12 +185,24 @@ def prompt_of(home: Home, ledger: Ledger, given: RunAgentInput) -> str:
     return compose(task, given.standing, rows, output, notes)
 
 
-def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> AgentResult:
+def environment_of(loop: LoopFolder) -> dict[str, str]:
+    """What the loop's children have; where it is gone with the loop's end, or was never kept here, this process's."""
+    try:
+        found = json.loads(loop.environment.read_bytes())
+    except (OSError, ValueError):
+        return dict(os.environ)
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else dict(os.environ)
+
+
+def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ: dict[str, str]) -> AgentResult:
     result = finished.result
     files = finished.try_
     outcome = agents.read_outcome(
         given.agent, files.stdout, files.stderr, result.exit_code, result.signal, last_message
     )
+    with contextlib.suppress(prices.BadPrices):  # told at the start; the run itself is worth more than its estimate
+        outcome = prices.with_cost(outcome, given.agent.model or given.agent.default_model, prices.tables(environ))
+    secrets = masking.secrets_of(environ)
     status: AgentStatus = "done" if outcome.ok else "failed"
     error = outcome.error
     if result.ended_by == "timeout":
@@ -206,15 +221,15 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path) -> Agent
         outcome.summary = f"{outcome.summary} (left running, and ended: {', '.join(result.left_behind[:5])})".strip()
     return AgentResult(
         status=status,
-        error=None if status == "done" else clean(error or "") or None,
-        summary=clean(outcome.summary),
+        error=None if status == "done" else masking.masked(clean(error or ""), secrets) or None,
+        summary=masking.masked(clean(outcome.summary), secrets),
         exit_code=result.exit_code if result.signal is None else -result.signal,
         model=clean(outcome.model)[:200] if outcome.model else given.agent.model,
         session_id=clean(outcome.session_id)[:200] if outcome.session_id else None,
         cost_usd=outcome.cost_usd if outcome.cost_usd is not None and math.isfinite(outcome.cost_usd) else None,
         cost_estimated=outcome.cost_estimated,
         tokens=outcome.tokens,
-        version=clean(outcome.version)[:100] if outcome.version else None,
+        version=clean(outcome.version)[:100] if outcome.version else program.version_now(given.agent, environ),
         reset_at=outcome.reset_at if outcome.reset_at is not None and math.isfinite(outcome.reset_at) else None,
         started_at=result.started_at,
         duration_s=finished.duration_s,

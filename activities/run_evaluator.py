@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel
 
+from beatctl.activities import masking
 from beatctl.activities.child import Finished, run_child
 from beatctl.activities.doing import tell
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import CommandSpec, Spawner, Try
 from beatctl.activities.prompt import tail
-from beatctl.activities.run_agent import restore_known
+from beatctl.activities.run_agent import environment_of, restore_known
 from beatctl.activities.run_files import beside
 from beatctl.activities.score import Score, last_line, read_score, shown
 from beatctl.activities.tickets import Hold, Ticket
@@ -120,7 +122,8 @@ async def run_evaluator(
             return EvaluatorResult(ended_by="cancel", started=False, edits=edited.paths[:20])
         except NotStarted:
             return EvaluatorResult(ended_by="cancel", started=False)
-    result = await asyncio.to_thread(read_result, given, finished, run)
+    secrets = masking.secrets_of(environment_of(loop))
+    result = await asyncio.to_thread(read_result, given, finished, run, secrets)
     return result.model_copy(update={"waited_s": turn.waited_s})
 
 
@@ -161,12 +164,14 @@ def prepare(home: Home, given: RunEvaluatorInput, run: Path, *, waited_s: float 
     )
 
 
-def read_result(given: RunEvaluatorInput, finished: Finished, run: Path) -> EvaluatorResult:
-    """How the run ended, and what it said."""
+def read_result(
+    given: RunEvaluatorInput, finished: Finished, run: Path, secrets: Sequence[str] = ()
+) -> EvaluatorResult:
+    """How the run ended, and what it said, without `secrets`."""
     result = finished.result
     out = tail(finished.try_.stdout, _READ)
     err = tail(finished.try_.stderr, _READ)
-    line = shown(last_line(out) or last_line(err) or (result.error or ""))
+    line = masking.masked(shown(last_line(out) or last_line(err) or (result.error or "")), secrets)
     read = EvaluatorResult(
         ended_by=result.ended_by,
         exit_code=result.exit_code,
@@ -184,4 +189,5 @@ def read_result(given: RunEvaluatorInput, finished: Finished, run: Path) -> Eval
         read.problem = read.words()
         return read
     score = _score(out, run)
-    return read.model_copy(update={"score": score.value, "metrics": score.metrics, "problem": score.problem})
+    problem = masking.masked(score.problem, secrets) if score.problem else None
+    return read.model_copy(update={"score": score.value, "metrics": score.metrics, "problem": problem})

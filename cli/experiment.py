@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beatctl.activities import packed
+from beatctl.activities.masking import masked
 from beatctl.activities.run_files import beside
 from beatctl.cli import freed, render
 from beatctl.cli.cells import wrap
 from beatctl.cli.lineage import is_edits
-from beatctl.cli.logs import Output, outputs, tail
+from beatctl.cli.logs import Output, outputs, secrets_of_loop, tail
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import paint, visible
 from beatctl.cli.times import local
@@ -61,7 +62,7 @@ def experiment_text(loops: Loops, status: Status, row: Row, look: Look) -> str:
     again = [run for run in runs if _is(run.kind, "best")]
     _output(text, "The evaluator's output for the best version, measured again", again)
     _changed(text, loops, status, row, parent)
-    return "\n".join(text.lines) + "\n"
+    return masked("\n".join(text.lines) + "\n", secrets_of_loop(loops, status.id))
 
 
 class _Text:
@@ -120,7 +121,7 @@ def _agent_words(agent: AgentRow) -> str:
     parts.append(_exit_words(agent.exit_code))
     parts.append(in_words(agent.duration_s))
     if agent.cost_usd is not None:
-        parts.append(f"${agent.cost_usd:.2f}")
+        parts.append(f"{'~' if agent.cost_estimated else ''}${agent.cost_usd:.2f}")
     if agent.tokens is not None:
         parts.append(f"{agent.tokens:,} tokens")
     if agent.adopted:

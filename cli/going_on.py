@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,22 +177,10 @@ def _agent(spec: LoopSpec, environ: Mapping[str, str]) -> AgentSpec:
     """The loop's agent as it is installed now. Raises Unavailable."""
     from beatctl.activities import agents
 
-    agent = spec.agent
-    words = [shlex.join(agent.argv), *([agent.name] if agent.kind != "command" else [])]
-    for last, word in enumerate(words, 1 - len(words)):
-        try:
-            return agents.resolve(
-                word,
-                environ,
-                model=agent.model,
-                permissions=agent.permissions,
-                allowed_commands=agent.allowed_commands,
-                directory=Path(spec.directory),
-            )
-        except agents.AgentNotFound as missing:
-            if last == 0:
-                raise Unavailable(str(missing)) from None
-    raise AssertionError(words)
+    try:
+        return agents.again(spec.agent, environ, Path(spec.directory))
+    except agents.AgentNotFound as missing:
+        raise Unavailable(str(missing)) from None
 
 
 def _found(loops: Loops, status: Status, state: LoopState) -> Found:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beatctl.activities.home import config_file
 from beatctl.cli.cells import cut
 from beatctl.cli.output import from_home, visible
 from beatctl.cli.problems import Usage
@@ -60,16 +61,8 @@ def loop_file(named: str | None) -> Level:
 
 
 def user_file(environ: Mapping[str, str]) -> Path:
-    """Where the user's own settings stand: `$BEATCTL_CONFIG`, else `~/.config/beatctl/config.toml` on Linux.
-
-    /dev/null is a file without settings, as git has it.
-    """
-    named = environ.get("BEATCTL_CONFIG")
-    if named:
-        return Path(named).expanduser().absolute()
-    import platformdirs
-
-    return platformdirs.user_config_path("beatctl") / "config.toml"
+    """Where the user's own settings stand; /dev/null is a file without settings."""
+    return config_file(environ) or Path(os.devnull)
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:

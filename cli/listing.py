@@ -96,7 +96,7 @@ def lines(
         _Column("ITER", 3, _iteration, right=True),
         _Column("BEST", 1, _best, right=True),
         _Column("WHEN", 2, lambda loop: when(loop, now)),
-        _Column("COST", 4, lambda loop: f"${loop.cost_usd:,.2f}" if loop.cost_usd else "", right=True),
+        _Column("COST", 4, _cost, right=True),
         _Column("TIME", 6, lambda loop: in_words(int(loop.elapsed_s)), right=True),
         _Column("FOLDER", 5, lambda loop: cut_left(visible(from_home(loop.directory, home)), _FOLDER_MOST)),
     ]
@@ -146,6 +146,10 @@ def when(loop: Status, now: datetime) -> str:
     if loop.state == "finished":
         return times.ago(times.local(loop.ended_at), now) if loop.ended_at else ""
     return f"for {in_words(int(loop.elapsed_s))}"
+
+
+def _cost(loop: Status) -> str:
+    return f"{'~' if loop.cost_estimated else ''}${loop.cost_usd:,.2f}" if loop.cost_usd else ""
 
 
 def _iteration(loop: Status) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from beatctl.activities import packed
+from beatctl.activities.masking import cut_off, masked_bytes, secrets_of
 from beatctl.activities.run_files import TryFiles, tries_in
 from beatctl.cli import freed, service
 from beatctl.cli.arguments import Json, LoopAndNumber, loop_and_number
@@ -98,15 +100,15 @@ def logs(
         if folder is None:
             why = freed.words(loops, status.id, "outputs")
             raise Usage(why or f"Loop {status.id} has run nothing yet.")
-        printer = _Printer()
-        printer.print_new(outputs(folder))
+        printer = _Printer(secrets_of_loop(loops, status.id))
+        printer.print_new(outputs(folder), whole=True)
         return 0
     return _follow(loops, status.id, folder, only=number is not None)
 
 
 def _follow(loops: Loops, loop: str, folder: Path | None, *, only: bool) -> int:
     """Print what comes until the loop (or, with `only`, that iteration) ends. Ctrl-C ends this, not the loop."""
-    printer = _Printer()
+    printer = _Printer(secrets_of_loop(loops, loop))
     runs = loops.folder(loop).runs
     try:
         while True:
@@ -117,6 +119,8 @@ def _follow(loops: Loops, loop: str, folder: Path | None, *, only: bool) -> int:
                 if only:
                     break
             if status.state == "finished" or (only and folder is not None and status.iteration > _number(folder)):
+                if folder is not None:
+                    printer.print_new(outputs(folder), whole=True)
                 return 0
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
@@ -132,29 +136,51 @@ def _iterations(runs: Path, since: Path | None) -> Iterator[Path]:
             yield runs / str(number)
 
 
-class _Printer:
-    """Prints files from where it stopped, with a title where another run begins."""
+def secrets_of_loop(loops: Loops, loop: str) -> list[str]:
+    """What is not to be shown of a loop: of its environment, and (that is deleted with the loop's end) of this
+    shell's."""
+    try:
+        kept = json.loads(loops.folder(loop).environment.read_bytes())
+    except (OSError, ValueError):
+        kept = {}
+    return secrets_of({**loops.environ, **{f"{name}.": value for name, value in kept.items()}})
 
-    def __init__(self) -> None:
+
+class _Printer:
+    """Prints files from where it stopped, with a title where another run begins, and `***` for each of `secrets`."""
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._secrets = [secret.encode("utf-8", "surrogateescape") for secret in secrets]
         self._printed: dict[Path, int] = {}
         self._last: tuple[int, str, int] | None = None
 
-    def print_new(self, found: list[Output]) -> None:
+    def print_new(self, found: list[Output], *, whole: bool = False) -> None:
+        """What is new in these; `whole`: nothing more comes, so that an end which might begin a secret is shown."""
         for run in found:
             for file in (run.files.stdout, run.files.stderr):
-                self._print_file(run, file)
+                self._print_file(run, file, whole)
 
-    def _print_file(self, run: Output, file: Path) -> None:
+    def _print_file(self, run: Output, file: Path, whole: bool) -> None:
         try:
             stream = packed.opened(file)
         except OSError:
             return
         with stream:
             stream.seek(self._printed.get(file, 0))
-            while chunk := stream.read(_CHUNK):
-                key = (run.iteration, run.kind, run.files.number)
-                if key != self._last:
-                    out_bytes(f"{run.title()}\n".encode())
-                    self._last = key
-                out_bytes(chunk)
-            self._printed[file] = stream.tell()
+            rest = b""
+            while read := stream.read(_CHUNK):
+                chunk = masked_bytes(rest + read, self._secrets)
+                rest = chunk[len(chunk) - cut_off(chunk, self._secrets) :]
+                self._print(run, chunk[: len(chunk) - len(rest)])
+            if whole:
+                self._print(run, rest)
+                rest = b""
+            self._printed[file] = stream.tell() - len(rest)
+
+    def _print(self, run: Output, chunk: bytes) -> None:
+        key = (run.iteration, run.kind, run.files.number)
+        if chunk and key != self._last:
+            out_bytes(f"{run.title()}\n".encode())
+            self._last = key
+        if chunk:
+            out_bytes(chunk)

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from beatctl.cli import units
+from beatctl.cli import agent_tables, units
 from beatctl.cli.problems import Usage
 from beatctl.cli.settings import HOST_KEYS, KEYS, Key, Setting, Value, nearest, typed_of
 from beatctl.cli.start_options import check_values
@@ -31,13 +31,21 @@ def read(path: Path, shown: str, level: str) -> dict[str, Setting]:
     `shown` is how messages name the file. `level` is `loop file`, or `repository` or `user`, which take fewer keys.
     Raises Usage.
     """
-    text = _text(path, shown)
-    content = _parsed(text, shown)
+    text = text_of(path, shown)
+    content = parsed(text, shown)
     lines = lines_of_keys(text)
     found: dict[str, Setting] = {}
     written: dict[str, str] = {}
     for name, value in content.items():
         where = f"{shown}:{lines.get(name, 1)}"
+        if name == agent_tables.KEY and isinstance(value, dict):
+            if level != "user":
+                raise _wrong(
+                    f"{where}: {name}: says which programs run, so it stands in your own config.toml. "
+                    "agent names one of those."
+                )
+            agent_tables.checked(value, text, shown)
+            continue
         key = _key(name, value, where, level)
         if key.name in found:
             raise _wrong(f"{where}: {name}: the same as {written[key.name]}, which is there already. Keep one of them.")
@@ -86,7 +94,8 @@ def lines_of_keys(text: str) -> dict[str, int]:
     return found
 
 
-def _text(path: Path, shown: str) -> str:
+def text_of(path: Path, shown: str) -> str:
+    """A file of settings. Raises Usage."""
     if path.is_dir():
         raise _wrong(f"{shown} is a folder. A file is needed, such as {shown.rstrip('/')}/loop.toml.")
     if not path.exists():
@@ -107,7 +116,8 @@ def _text(path: Path, shown: str) -> str:
         raise _wrong(f"{shown}:{line}: not UTF-8. Save the file in that encoding.") from None
 
 
-def _parsed(text: str, shown: str) -> dict[str, Any]:
+def parsed(text: str, shown: str) -> dict[str, Any]:
+    """Its keys. Raises Usage."""
     import tomllib
 
     try:

@@ -68,10 +68,12 @@ GROUPS: dict[str, Sequence[Line]] = {
     "The agent": (
         Line("agent", "claude, codex, gemini or a command; by default the first of them found. Example:", '"claude"'),
         Line("model", "The agent's model; by default the agent's own. Example:", '"opus"'),
+        Line("agent_args", "Further arguments of the agent's, split without a shell. Example:", '"--effort high"'),
         Line("fallback", "The agent that works while the other's limit lasts. Example:", '"codex"'),
         Line(
             "permissions",
-            'What the agent may do: "workspace" (edit files, run evaluator and check) or "full".',
+            'What the agent may do: "workspace" (edit files, run evaluator and check; the default, unless the agent is '
+            'set up otherwise) or "full". Example:',
             '"workspace"',
         ),
         Line("memory", 'What a prompt tells of the past: "ledger" (every experiment) or "none".', '"ledger"'),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from beatctl.activities import missing_files, run_agent
 from beatctl.activities.child import Finished
 from beatctl.activities.ledger import Mark
+from beatctl.activities.masking import secrets_of
 from beatctl.activities.processes import Lost, Spawner, StartFailed, end, new_try, wait
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_path
 from beatctl.activities.run_setup import read_setup
@@ -228,7 +229,9 @@ class _Measuring:
                 await end(try_)
                 raise Interrupted
         read = read_setup if name == "setup" else read_result
-        result = read(given, Finished(try_, waiting.result(), adopted=False, lost=0), run)
+        result = read(
+            given, Finished(try_, waiting.result(), adopted=False, lost=0), run, secrets_of(self._loops.environ)
+        )
         self._tell(name, result)
         return result
 

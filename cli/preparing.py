@@ -136,8 +136,10 @@ def checked_root(place: Path) -> Path:
 
 
 def resolved_agent(chosen: Chosen, place: Path, environ: Mapping[str, str]) -> AgentSpec:
-    """The agent's program. Raises Unavailable where it isn't installed, Usage where none was named."""
+    """The agent's program. Raises Unavailable where it isn't installed, Usage where none was named or the configuration
+    of agents is wrong."""
     from beatctl.activities import agents
+    from beatctl.cli import agent_tables
 
     allowed = [command for command in (chosen.evaluator, chosen.check) if command]
     try:
@@ -147,7 +149,9 @@ def resolved_agent(chosen: Chosen, place: Path, environ: Mapping[str, str]) -> A
             model=chosen.model,
             permissions=chosen.permissions,
             allowed_commands=allowed,
+            args=chosen.agent_args,
             directory=place,
+            tables=agent_tables.read(environ),
         )
     except agents.AgentMistyped as wrong:
         raise Usage(str(wrong)) from None
@@ -160,7 +164,7 @@ def resolved_fallback(chosen: Chosen, agent: AgentSpec, place: Path, environ: Ma
     resolved_agent."""
     if chosen.fallback is None:
         return None
-    found = resolved_agent(replace(chosen, agent=chosen.fallback, model=None), place, environ)
+    found = resolved_agent(replace(chosen, agent=chosen.fallback, model=None, agent_args=[]), place, environ)
     if found.argv == agent.argv:
         raise Usage(
             f"--fallback {chosen.fallback} is the agent itself: its limit would hold for both.", help_of="start"

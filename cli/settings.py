@@ -21,7 +21,9 @@ Kind = Literal["text", "number", "switch", "list"]
 _ONLY_FOR_THIS_LOOP = {
     *("goal", "until", "eval", "minimize", "maximize", "direction", "target", "pipeline", "steps", "branch"),
     *("directory", "detach", "foreground", "dry_run"),
+    "agent_args",  # they may permit an agent anything, which is not a repository's to say
 }
+_IN_THE_ENVIRONMENT_TOO = {"agent_args"}
 _RIVALS = (("until", "eval"), ("minimize", "maximize", "direction"), ("detach", "foreground", "dry_run"))
 """Settings that contradict each other: the strongest level that gives one of them silences the weaker levels."""
 _ONLY_WITH = {
@@ -56,6 +58,10 @@ class Key:
     def everywhere(self) -> bool:
         """Whether the environment, beatctl.toml and config.toml may give it; else only flags and the loop file."""
         return self.name not in _ONLY_FOR_THIS_LOOP
+
+    @property
+    def has_variable(self) -> bool:
+        return self.everywhere or self.name in _IN_THE_ENVIRONMENT_TOO
 
 
 def _keys() -> dict[str, Key]:
@@ -113,7 +119,7 @@ def level_of_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
     found = {}
     for key in (*KEYS.values(), *HOST_KEYS.values()):
         text = environ.get(key.variable, "")
-        if not key.everywhere or not text.strip():
+        if not key.has_variable or not text.strip():
             continue
         value: Value = text
         if key.kind == "switch":
@@ -133,7 +139,7 @@ def _switch(text: str, name: str) -> bool:
 
 def misspelt_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like a setting's and are none, each with the one that was probably meant."""
-    known = {key.name.upper() for key in (*KEYS.values(), *HOST_KEYS.values()) if key.everywhere}
+    known = {key.name.upper() for key in (*KEYS.values(), *HOST_KEYS.values()) if key.has_variable}
     found = {}
     for name in environ:
         word = name.removeprefix("BEATCTL_")
@@ -158,11 +164,12 @@ def merge(levels: Sequence[Level]) -> dict[str, Setting]:
     for strategy, other in (("until", "eval"), ("eval", "until")):
         if strategy in found and other not in found:
             _drop(found, (name for name in _ONLY_WITH[other] if name in found and rank[name] > rank[strategy]))
-    if "model" in found and "agent" in found and rank["agent"] < rank["model"]:
-        # A model was written for the agent beside it, or for the one that a weaker level names.
-        meant = next((level["agent"].value for level in levels[rank["model"] :] if "agent" in level), None)
-        if meant not in (None, found["agent"].value):
-            _drop(found, ("model",))
+    for name in ("model", "agent_args"):
+        if name in found and "agent" in found and rank["agent"] < rank[name]:
+            # It was written for the agent beside it, or for the one that a weaker level names.
+            meant = next((level["agent"].value for level in levels[rank[name] :] if "agent" in level), None)
+            if meant not in (None, found["agent"].value):
+                _drop(found, (name,))
     return found
 
 

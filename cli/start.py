@@ -73,12 +73,16 @@ def start(
             "-a",
             "--agent",
             metavar="AGENT",
-            help="claude, codex, gemini or 'my-agent {prompt}'; left out: the first found.",
+            help="claude, codex, gemini, one you configured or 'my-agent {prompt}'; left out: the first found.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", metavar="NAME", help="The agent's model.", show_default=False)
+    ] = None,
+    agent_args: Annotated[
+        str | None,
+        typer.Option("--agent-args", metavar="ARGS", help="Further arguments of the agent's.", show_default=False),
     ] = None,
     fallback: Annotated[
         str | None,
@@ -155,6 +159,7 @@ def start(
         permissions=permissions,
         agent=agent,
         model=model,
+        agent_args=agent_args,
         fallback=fallback,
         limits=TypedLimits(
             max_iterations,

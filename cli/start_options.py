@@ -5,6 +5,7 @@ Pure: no file, process or network is touched here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -38,6 +39,7 @@ class Typed:
     permissions: str | None = None
     agent: str | None = None
     model: str | None = None
+    agent_args: str | None = None
     fallback: str | None = None
     limits: TypedLimits = field(default_factory=TypedLimits)
     directory: str | None = None
@@ -70,9 +72,12 @@ class Chosen:
     samples: int
     on_fail: Literal["keep", "revert"]
     memory: Literal["none", "ledger"]
-    permissions: Literal["workspace", "full"]
+    permissions: Literal["workspace", "full"] | None
+    """None: as the agent is set up; without that, `workspace`."""
     agent: str | None
     model: str | None
+    agent_args: list[str]
+    """Further arguments of the agent's, the user's own."""
     fallback: str | None
     """The agent that works while the other's limit lasts."""
     limits: dict[str, Any]
@@ -115,9 +120,11 @@ def _values(typed: Typed) -> dict[str, Any]:
         "samples": _samples(typed),
         "on_fail": _one_of(typed.on_fail, typed.named("on_fail"), ("keep", "revert")),
         "memory": _one_of(typed.memory, typed.named("memory"), ("ledger", "none")),
-        "permissions": _one_of(typed.permissions, typed.named("permissions"), ("workspace", "full")),
+        "permissions": typed.permissions
+        and _one_of(typed.permissions, typed.named("permissions"), ("workspace", "full")),
         "agent": _word(typed.agent, typed.named("agent")),
         "model": _word(typed.model, typed.named("model")),
+        "agent_args": _arguments(typed.agent_args, typed.named("agent_args")),
         "fallback": _word(typed.fallback, typed.named("fallback")),
         "limits": starting_limits(typed.limits, typed.named),
         "worktree": typed.worktree,
@@ -258,6 +265,14 @@ def _word(text: str | None, flag: str) -> str | None:
     return text.strip() if text is not None else None
 
 
+def _arguments(text: str | None, flag: str) -> list[str]:
+    """Split as a shell would, without one."""
+    try:
+        return shlex.split(text or "")
+    except ValueError:
+        raise _usage(f"{flag}: a quote or backslash in it is not closed: {text}") from None
+
+
 def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
     """The word typed, or the first of `words` where none was."""
     if text is None:
@@ -269,7 +284,8 @@ def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
 
 def _refuse_unreadable(typed: Typed) -> None:
     """Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor Temporal can carry."""
-    for name in ("goal", "until", "eval", "check", "agent", "model", "fallback", "setup", "branch", "steps"):
+    names = ("goal", "until", "eval", "check", "agent", "model", "agent_args", "fallback", "setup", "branch", "steps")
+    for name in names:
         value = getattr(typed, name)
         for text in (value,) if isinstance(value, str) else value or ():
             if any("\ud800" <= character <= "\udfff" for character in text):

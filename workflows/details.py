@@ -27,7 +27,8 @@ def details(spec: LoopSpec, state: LoopState) -> str:
     if state.notes:
         lines.append(f"- notes: {'; '.join(_escaped(note.text) for note in state.notes[-3:])}")
     if state.cost_usd:
-        lines.append(f"- cost: ${state.cost_usd:.2f}")
+        about = "about " if state.cost_estimated else ""
+        lines.append(f"- cost: {about}${state.cost_usd:.2f}")
     return "\n".join(lines)
 
 

@@ -115,6 +115,7 @@ async def wait_for_reset(loop: Waiter, agent: str, result: AgentResult) -> list[
         since=timestamp(now),
         until=timestamp(until),
         cost_usd=result.cost_usd,
+        cost_estimated=result.cost_estimated,
         tokens=result.tokens,
     )
     state.take_wait(wait, estimated=result.cost_estimated)

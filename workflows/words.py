@@ -17,7 +17,7 @@ def edited_words(loop: str, paths: list[str]) -> str:
 
 def unchanged_words(spec: LoopSpec, state: LoopState) -> str:
     agent = spec.agent
-    cost = f" (${state.cost_usd:.2f})" if state.cost_usd else ""
+    cost = f" ({'about ' if state.cost_estimated else ''}${state.cost_usd:.2f})" if state.cost_usd else ""
     said = f' It last said: "{state.last_words}".' if state.last_words else ""
     hint = " Try --permissions full." if agent.kind != "command" and agent.permissions == "workspace" else ""
     return f"{agent.name} changed nothing {state.unchanged} times{cost}.{said}{hint}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from beatctl.activities.agents import prices
 from beatctl.activities.agents.adapter import Told
 from beatctl.activities.agents.environment import child_environment
 from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
 from beatctl.activities.agents.output import said_lines, tail_of
 from beatctl.activities.agents.registry import ADAPTERS
-from beatctl.activities.agents.resolve import AgentMistyped, AgentNotFound, found, resolve
+from beatctl.activities.agents.resolve import AgentMistyped, AgentNotFound, again, found, resolve
 from beatctl.activities.agents.spec import AgentKind, AgentSpec
 
 _TAILS = (64 << 10, 2 << 20)
@@ -21,6 +23,7 @@ __all__ = [
     "AgentOutcome",
     "AgentSpec",
     "Prompted",
+    "again",
     "child_environment",
     "command_line",
     "found",
@@ -45,12 +48,18 @@ def command_line(
     `root`: the workspace's root, where the agent runs in a folder below it and may edit all of it. `session`:
     the agent's own session to go on with, where its kind has any.
     """
-    return ADAPTERS[agent.kind].command_line(agent, prompt, prompt_file, last_message_file, root, session)
+    made = ADAPTERS[agent.kind].command_line(agent, prompt, prompt_file, last_message_file, root, session)
+    return made.model_copy(update={"environment": {**agent.environment, **made.environment}})
 
 
 def tells(agent: AgentSpec) -> frozenset[Told]:
-    """What of its spending a run of this agent will be known by."""
-    return ADAPTERS[agent.kind].tells(agent)
+    """What of its spending a run of this agent will be known by: what it tells itself, and the cost of its tokens where
+    its model is known and has a price. Raises BadPrices."""
+    told = ADAPTERS[agent.kind].tells(agent)
+    if "tokens" not in told or "cost" in told:
+        return told
+    price = prices.price_of(agent.model or agent.default_model, prices.tables(os.environ))
+    return told | {"cost"} if price is not None else told
 
 
 def read_outcome(
@@ -72,6 +81,6 @@ def saying(kind: AgentKind, stdout: Path, stderr: Path, directory: str = "") -> 
         words = ADAPTERS[kind].saying(tail, directory)
         if words or len(tail) < most:
             break
-    if not words and kind == "command":
+    if not words and kind in ("command", "configured"):
         words = next(iter(said_lines(tail_of(stderr))[-1:]), "")
     return words

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from beatctl.activities.agents.adapter import Told, argument
-from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, paragraph
+from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, Usage, paragraph
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.agents.words import newest_first, on, running, sentence, several
@@ -71,7 +71,7 @@ class Codex:
 
     def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
         session = said = error = None
-        tokens: int | None = None
+        usage: Usage | None = None
         terminal: str | None = None
         for event in events(ended.stdout):
             match event.get("type"):
@@ -81,8 +81,11 @@ class Codex:
                     said = string(event, "item", "text") or said
                 case "turn.completed":
                     terminal = "turn.completed"
-                    used = [count(event, "usage", key) for key in ("input_tokens", "output_tokens")]
-                    tokens = sum(number or 0 for number in used)
+                    usage = Usage(
+                        input_tokens=count(event, "usage", "input_tokens") or 0,
+                        cached_tokens=count(event, "usage", "cached_input_tokens") or 0,
+                        output_tokens=count(event, "usage", "output_tokens") or 0,
+                    )
                 case "turn.failed":
                     terminal = "turn.failed"
                     error = string(event, "error", "message") or error
@@ -93,7 +96,8 @@ class Codex:
             kind="done",
             summary=paragraph(said or _last_message(ended.last_message_file)),
             session_id=session,
-            tokens=tokens,
+            tokens=usage.input_tokens + usage.output_tokens if usage else None,
+            usage=[usage] if usage else [],
         )
         if not outcome.ok:
             outcome.kind, outcome.error = _problem(ended, terminal, error)

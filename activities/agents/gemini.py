@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beatctl.activities.agents.adapter import Told, argument
-from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, not_allowed, paragraph
+from beatctl.activities.agents.outcome import (
+    NOT_STARTED,
+    AgentOutcome,
+    Ended,
+    Kind,
+    Prompted,
+    Usage,
+    not_allowed,
+    paragraph,
+)
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
@@ -123,12 +132,29 @@ class Gemini:
             session_id=session,
             model=model,
             tokens=count(told, "stats", "total_tokens"),
+            usage=_usage(told),
         )
         if outcome.ok:
             outcome.summary = not_allowed(outcome.summary, denied)
         else:
             outcome.kind, outcome.error = _problem(ended, result)
         return outcome
+
+
+def _usage(result: Event) -> list[Usage]:
+    """By model: with routing, small ones work beside the one that was asked for."""
+    stats = result.get("stats")
+    models = stats.get("models") if isinstance(stats, dict) else None
+    found = []
+    # Without that, of all together: then it is the run's one model.
+    for model, used in models.items() if isinstance(models, dict) and models else [(None, stats)]:
+        if isinstance(used, dict):
+            sent, told = count(used, "input_tokens") or 0, count(used, "output_tokens") or 0
+            # What it thought is in the total alone, and costs what output costs.
+            output = max(told, (count(used, "total_tokens") or 0) - sent)
+            cached = count(used, "cached") or 0
+            found.append(Usage(model=model, input_tokens=sent, cached_tokens=cached, output_tokens=output))
+    return found
 
 
 def _using(event: Event, directory: str) -> str:

@@ -28,6 +28,18 @@ class Prompted(BaseModel):
     """Variables this run needs beside those of the loop."""
 
 
+class Usage(BaseModel):
+    """Tokens by what they cost."""
+
+    model: str | None = None
+    """None: the run's one model."""
+    input_tokens: int = 0
+    """All that was sent, cached or not."""
+    cached_tokens: int = 0
+    """Those of them that came from a cache."""
+    output_tokens: int = 0
+
+
 class AgentOutcome(BaseModel):
     """How an agent's run went, as it told itself."""
 
@@ -48,6 +60,8 @@ class AgentOutcome(BaseModel):
     tokens: int | None = None
     """Input and output of every model the run used, cached input included, as the agent adds them up; None where it
     does not tell."""
+    usage: list[Usage] = []
+    """The same tokens apart, where the agent tells them but not what they cost."""
     reset_at: float | None = None
     """Unix seconds at which a rate limit ends, where the agent tells."""
 

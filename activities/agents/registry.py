@@ -6,10 +6,17 @@ from beatctl.activities.agents.adapter import Adapter
 from beatctl.activities.agents.claude import Claude
 from beatctl.activities.agents.codex import Codex
 from beatctl.activities.agents.command import Command
+from beatctl.activities.agents.configured import Configured
 from beatctl.activities.agents.gemini import Gemini
 from beatctl.activities.agents.spec import AgentKind
 
-ADAPTERS: dict[AgentKind, Adapter] = {"claude": Claude(), "codex": Codex(), "gemini": Gemini(), "command": Command()}
+ADAPTERS: dict[AgentKind, Adapter] = {
+    "claude": Claude(),
+    "codex": Codex(),
+    "gemini": Gemini(),
+    "configured": Configured(),
+    "command": Command(),
+}
 
 KNOWN: dict[str, AgentKind] = {"claude": "claude", "codex": "codex", "gemini": "gemini"}
 """Programs that are known by name, in the order in which the default is looked for."""

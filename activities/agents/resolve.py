@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
-from beatctl.activities.agents.environment import child_environment
+from beatctl.activities.agents.account import account
+from beatctl.activities.agents.definition import AgentDefinition, AgentTables, KnownSettings
+from beatctl.activities.agents.program import stamp, version
 from beatctl.activities.agents.registry import ADAPTERS, INSTALL, KNOWN
-from beatctl.activities.agents.spec import AgentKind, AgentSpec, Permissions
+from beatctl.activities.agents.spec import AgentSpec, Permissions
 
-VERSION_LIMIT_S = 5.0
-_VERSION = re.compile(r"\d+\.\d+[\w.+-]*")
+NO_TABLES = AgentTables()
 
 
 class AgentNotFound(Exception):
@@ -38,85 +35,162 @@ def resolve(
     environ: Mapping[str, str],
     *,
     model: str | None = None,
-    permissions: Permissions = "workspace",
+    permissions: Permissions | None = None,
     allowed_commands: Sequence[str] = (),
+    args: Sequence[str] = (),
     directory: Path | None = None,
+    tables: AgentTables = NO_TABLES,
 ) -> AgentSpec:
-    """The agent to run: a known name, the user's own command, or (None) the first known one found.
+    """The agent to run: a known name, one that the user's configuration defines, the user's own command, or (None) the
+    first known one found.
 
     `directory` is where the agent will run (default: the current folder), against which `./agent.sh` is looked up.
-    Raises AgentNotFound.
+    `tables`: what the user's configuration says of agents; what is asked for here comes first. Raises AgentNotFound.
     """
     directory = directory or Path.cwd()
     if word is None:
-        kind, name, argv, version = _default(environ)
+        agent = _default(environ, tables)
+    elif word.strip() in tables.defined:
+        name = word.strip()
+        agent = defined(name, tables.defined[name], environ, directory)
     else:
-        kind, name, argv, version = _asked(word, environ, directory)
-    agent = AgentSpec(
-        kind=kind,
-        name=name,
-        argv=argv,
-        version=version,
-        model=model,
-        permissions=permissions,
-        allowed_commands=list(allowed_commands),
+        agent = _asked(word, environ, directory, tables)
+    if agent.kind == "command" and args:
+        raise AgentMistyped(
+            f"--agent-args goes with an agent that beatctl knows or your configuration defines. {agent.name} is a "
+            "command of your own: write its arguments into --agent."
+        )
+    settings = tables.known.get(agent.name, KnownSettings()) if agent.kind in KNOWN.values() else KnownSettings()
+    agent = agent.model_copy(
+        update={
+            "model": model or settings.model,
+            "default_model": account(agent.kind, environ).model,
+            "permissions": permissions or settings.permissions or "workspace",
+            "args": [*settings.args, *args],
+            "environment": settings.environment,
+            "allowed_commands": list(allowed_commands),
+        }
     )
-    refusal = ADAPTERS[kind].refusal(agent, dict(environ))
+    refusal = ADAPTERS[agent.kind].refusal(agent, dict(environ))
     if refusal:
         raise AgentNotFound(refusal)
     return agent
 
 
-def found(environ: Mapping[str, str]) -> list[AgentSpec]:
-    """The known agents on PATH, each with its version (None where it did not tell)."""
-    programs = _on_path(environ)
-    with ThreadPoolExecutor(max_workers=len(KNOWN)) as pool:
-        versions = dict(
-            zip(programs, pool.map(lambda path: _version(path, environ)[0], programs.values()), strict=True)
-        )
-    return [
-        AgentSpec(kind=KNOWN[name], name=name, argv=[path], version=versions[name]) for name, path in programs.items()
-    ]
+def again(agent: AgentSpec, environ: Mapping[str, str], directory: Path) -> AgentSpec:
+    """An agent that was resolved before, as it is installed now; all that was asked of it stays. Raises
+    AgentNotFound."""
+    if agent.definition is not None:
+        now = defined(agent.name, agent.definition, environ, directory)
+    elif agent.kind == "command":
+        now = _asked(shlex.join(agent.argv), environ, directory, NO_TABLES)
+    else:
+        try:
+            program = _program(agent.argv[0], environ, directory)
+        except AgentNotFound:
+            program = _program(agent.name, environ, directory)  # it may have been installed elsewhere since
+        now, problem = _known(agent.name, program, environ)
+        if problem:
+            raise AgentNotFound(_broken(agent.name, program, problem))
+    now = agent.model_copy(update={"argv": now.argv, "version": now.version, "program": now.program})
+    refusal = ADAPTERS[now.kind].refusal(now, dict(environ))
+    if refusal:
+        raise AgentNotFound(refusal)
+    return now
 
 
-Resolved = tuple[AgentKind, str, list[str], str | None]
+def found(environ: Mapping[str, str], tables: AgentTables = NO_TABLES) -> list[AgentSpec]:
+    """The known agents on PATH, then those the configuration defines whose program is there, each with its version
+    (None where it did not tell)."""
+    here = Path("/")
+    known = _on_path(environ, tables)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        agents = list(pool.map(lambda name: _known(name, known[name], environ)[0], known))
+        told = pool.map(lambda name: _defined_or_none(name, tables.defined[name], environ, here), tables.defined)
+        return [*agents, *(agent for agent in told if agent is not None)]
 
 
-def _default(environ: Mapping[str, str]) -> Resolved:
+def _defined_or_none(
+    name: str, definition: AgentDefinition, environ: Mapping[str, str], directory: Path
+) -> AgentSpec | None:
+    try:
+        return defined(name, definition, environ, directory)
+    except AgentNotFound:
+        return None
+
+
+def defined(name: str, definition: AgentDefinition, environ: Mapping[str, str], directory: Path) -> AgentSpec:
+    """The agent of a definition. Raises AgentNotFound."""
+    program, *words = definition.command
+    try:
+        path = _program(program, environ, directory)
+    except AgentNotFound as missing:
+        if "/" in program:
+            raise AgentNotFound(f"{missing} It is the program of [agents.{name}].") from None
+        how = f" Install it: {definition.install}" if definition.install else ""
+        raise AgentNotFound(f'Agent "{name}": its program "{program}" is not on PATH.{how}') from None
+    told = version(path, environ, definition.version)[0]
+    return AgentSpec(
+        kind="configured",
+        name=name,
+        argv=[path, *words],
+        version=told,
+        program=stamp(path) if definition.version else None,
+        definition=definition,
+    )
+
+
+def _known(name: str, path: str, environ: Mapping[str, str]) -> tuple[AgentSpec, str | None]:
+    """A known agent, and why it does not run."""
+    told, problem = version(path, environ)
+    return AgentSpec(kind=KNOWN[name], name=name, argv=[path], version=told, program=stamp(path)), problem
+
+
+def _default(environ: Mapping[str, str], tables: AgentTables) -> AgentSpec:
     broken = None
-    for name, path in _on_path(environ).items():
-        version, problem = _version(path, environ)
+    for name, path in _on_path(environ, tables).items():
+        agent, problem = _known(name, path, environ)
         if problem is None:
-            return KNOWN[name], name, [path], version
+            return agent
         broken = broken or _broken(name, path, problem)
     raise AgentNotFound(
         broken
-        or "No agent found: none of claude, codex, gemini is on PATH. Install one "
+        or f"No agent found: none of {', '.join(KNOWN)} is on PATH. Install one "
         f"({INSTALL['claude']}), or name your own: --agent './my-agent.sh {{prompt}}'"
     )
 
 
-def _asked(word: str, environ: Mapping[str, str], directory: Path) -> Resolved:
+def _asked(word: str, environ: Mapping[str, str], directory: Path, tables: AgentTables) -> AgentSpec:
     try:
         argv = shlex.split(word)
     except ValueError:
         raise AgentMistyped(f"--agent {word}: a quote or backslash in it is not closed.") from None
     if not argv:
-        raise AgentMistyped("--agent is empty. Name claude, codex, gemini, or your own: './my-agent.sh {prompt}'")
-    if argv[0].startswith("~/") and environ.get("HOME"):
-        argv[0] = environ["HOME"] + argv[0][1:]
-    program = _program(argv[0], environ, directory)
+        raise AgentMistyped(f"--agent is empty. Name {_names(tables)}, or your own: './my-agent.sh {{prompt}}'")
+    argv[0] = _from_home(argv[0], environ)
     name = Path(argv[0]).name
+    if argv == [name] and name in KNOWN and (path := tables.known.get(name, KnownSettings()).path):
+        argv[0] = _from_home(path, environ)
+    program = _program(argv[0], environ, directory, tables)
     if len(argv) > 1 or name not in KNOWN:
-        return "command", name, argv if "/" in argv[0] else [program, *argv[1:]], None
-    version, problem = _version(program, environ)
+        return AgentSpec(kind="command", name=name, argv=argv if "/" in argv[0] else [program, *argv[1:]])
+    agent, problem = _known(name, program, environ)
     if problem:
         raise AgentNotFound(_broken(name, program, problem))
-    return KNOWN[name], name, [program], version
+    return agent
 
 
-def _program(name: str, environ: Mapping[str, str], directory: Path) -> str:
+def _from_home(program: str, environ: Mapping[str, str]) -> str:
+    return environ["HOME"] + program[1:] if program.startswith("~/") and environ.get("HOME") else program
+
+
+def _names(tables: AgentTables) -> str:
+    return ", ".join((*KNOWN, *tables.defined))
+
+
+def _program(name: str, environ: Mapping[str, str], directory: Path, tables: AgentTables = NO_TABLES) -> str:
     """The absolute path of a program that is there and can be run."""
+    name = _from_home(name, environ)
     if "/" in name:
         path = directory / name
         if path.is_dir():
@@ -129,50 +203,22 @@ def _program(name: str, environ: Mapping[str, str], directory: Path) -> str:
     path_found = shutil.which(name, path=environ.get("PATH", os.defpath))
     if path_found:
         return os.path.abspath(path_found)
-    others = ", ".join(_on_path(environ)) or "none of claude, codex, gemini"
+    others = ", ".join(_on_path(environ, tables)) or f"none of {', '.join(KNOWN)}"
     if name in KNOWN:
         hint = f"Install it: {INSTALL[name]}"
     elif (directory / name).is_file():
         hint = f"There is a file of that name here: --agent ./{name}"
     else:
-        hint = "Name claude, codex, gemini, or your own: --agent './my-agent.sh {prompt}'"
+        hint = f"Name {_names(tables)}, or your own: --agent './my-agent.sh {{prompt}}'"
     raise AgentNotFound(f'Agent "{name}" is not on PATH. Found: {others}. {hint}')
 
 
-def _on_path(environ: Mapping[str, str]) -> dict[str, str]:
+def _on_path(environ: Mapping[str, str], tables: AgentTables) -> dict[str, str]:
     """Known agents and their absolute paths, in the order of preference."""
-    paths = {name: shutil.which(name, path=environ.get("PATH", os.defpath)) for name in KNOWN}
+    search = environ.get("PATH", os.defpath)
+    named = {name: tables.known.get(name, KnownSettings()).path or name for name in KNOWN}
+    paths = {name: shutil.which(_from_home(program, environ), path=search) for name, program in named.items()}
     return {name: os.path.abspath(path) for name, path in paths.items() if path}
-
-
-def _version(program: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """What `--version` says, or why the program does not run. One that takes over 5 s says nothing: the machine is
-    busy, which is no fault of the program."""
-    try:
-        process = subprocess.Popen(
-            [program, "--version"],
-            env=child_environment(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as problem:
-        return None, problem.strerror or str(problem)
-    try:
-        stdout, stderr = process.communicate(timeout=VERSION_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        # A child that left the group may hold the pipes open: it is not waited for.
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=1)
-        return None, None
-    if process.returncode != 0:
-        lines = [line.strip() for line in (stderr or stdout).decode("utf-8", "replace").splitlines() if line.strip()]
-        return None, lines[-1][:300] if lines else f"`--version` exited with {process.returncode}"
-    match = _VERSION.search(stdout.decode("utf-8", "replace"))
-    return match.group() if match else None, None
 
 
 def _broken(name: str, path: str, problem: str) -> str:

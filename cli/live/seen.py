@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from beatctl.activities.run_files import TryFiles, tries_of
+from beatctl.cli.logs import secrets_of_loop
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentKind
@@ -92,8 +93,9 @@ def noted(now: Path) -> Running | None:
 class Words:
     """What the running child says, read anew only when it has printed more."""
 
-    def __init__(self, kind: AgentKind, directory: str) -> None:
+    def __init__(self, kind: AgentKind, directory: str, secrets: Sequence[str] = ()) -> None:
         self._kind = kind
+        self._secrets = secrets
         self._directory = directory
         self._of: tuple[TryFiles, tuple[int, int]] | None = None
         self._words = ""
@@ -112,9 +114,10 @@ class Words:
         return self._words
 
     def _read(self, child: Running, stdout: Path, stderr: Path) -> str:
-        from beatctl.activities import agents
+        from beatctl.activities import agents, masking
 
-        return agents.saying(self._kind if child.is_agent else "command", stdout, stderr, self._directory)
+        said = agents.saying(self._kind if child.is_agent else "command", stdout, stderr, self._directory)
+        return masking.masked(said, self._secrets)
 
 
 def _size(path: Path) -> int:
@@ -138,7 +141,8 @@ class Watched:
         spec = _spec(loops, loop)
         self._steps = [str(step) for step in spec.get("steps") or ()]
         self._samples = int(spec.get("samples") or 1)
-        self._words = Words(spec.get("agent", {}).get("kind") or "command", str(spec.get("directory") or ""))
+        kind: AgentKind = spec.get("agent", {}).get("kind") or "command"
+        self._words = Words(kind, str(spec.get("directory") or ""), secrets_of_loop(loops, loop))
 
     def look(self) -> Seen:
         """Raises Usage when the loop is gone."""

@@ -97,6 +97,7 @@ class Report(BaseModel):
     change_percent: float | None
     """From the baseline to the best."""
     cost_usd: float
+    cost_estimated: bool
     tokens: int
     times: Times
     by_agent: list[Spent]
@@ -149,6 +150,7 @@ def made(status: Status, spec: dict[str, Any], rows: Sequence[Row]) -> Report:
         best=best,
         change_percent=percent(best.score, baseline.score) if baseline and best and optimize else None,
         cost_usd=status.cost_usd,
+        cost_estimated=status.cost_estimated,
         tokens=status.tokens,
         times=times(status, rows),
         by_agent=by_agent(rows),

@@ -84,6 +84,7 @@ def page(report: Report, rows: Sequence[Row], diffs: Diffs, now: float) -> str:
         figures=_figures(report),
         phases=_phases(report),
         agents=_spent(report.by_agent),
+        estimated=sentences.ESTIMATED,
         steps=[(sentences.step_name(report, step), step) for step in report.by_step],
         by_verdict=_spent(report.by_verdict),
         notes=sentences.notes(report),
@@ -169,7 +170,11 @@ def _line(row: Row, known: dict[int, Row], most: int) -> Line:
         score=render.score(row.score) if row.score is not None else "",
         change=sentences.signed(changed),
         took=in_words(row.duration_s),
-        cost=sentences.money(cost) if cost is not None else f"{tokens:,} tok" if tokens else "",
+        cost=sentences.money(cost, bool(row.agent and row.agent.cost_estimated))
+        if cost is not None
+        else f"{tokens:,} tok"
+        if tokens
+        else "",
         words=cut(_words(row), most),
         sort={"s": row.score, "c": changed, "t": row.duration_s, "p": cost if cost is not None else tokens},
     )

@@ -141,24 +141,28 @@ def _at(numbers: list[int]) -> str:
     return f" ({named}{', …' if len(numbers) > 4 else ''})"
 
 
-def money(cost: float | None) -> str:
-    """`$14.20`, `$0.031`, `$0.00042`; nothing where it is unknown."""
+def money(cost: float | None, estimated: bool = False) -> str:
+    """`$14.20`, `$0.031`, `$0.00042`, `~$14.20`; nothing where it is unknown."""
     if cost is None:
         return ""
+    about = "~" if estimated else ""
     if cost >= 0.1 or cost == 0:
-        return f"${cost:,.2f}"
-    return f"${cost:.3f}" if cost >= 0.001 else f"${cost:.2g}"
+        return f"{about}${cost:,.2f}"
+    return f"{about}${cost:.3f}" if cost >= 0.001 else f"{about}${cost:.2g}"
 
 
-def spent(cost: float | None, tokens: int | None) -> str:
+ESTIMATED = "~: tokens by the price table, not the agent's own figure"
+
+
+def spent(cost: float | None, tokens: int | None, estimated: bool = False) -> str:
     """Cost, tokens where none is told, or nothing."""
     if cost:
-        return money(cost)
+        return money(cost, estimated)
     return f"{tokens:,} tokens" if tokens else ""
 
 
 def total_spent(report: Report) -> str:
-    parts = [money(report.cost_usd)] if report.cost_usd else []
+    parts = [money(report.cost_usd, report.cost_estimated)] if report.cost_usd else []
     parts += [f"{report.tokens:,} tokens"] if report.tokens else []
     return ", ".join(parts)
 

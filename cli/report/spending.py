@@ -17,6 +17,8 @@ class Spent(BaseModel):
     duration_s: float = 0.0
     cost_usd: float | None = None
     """None: nobody told."""
+    cost_estimated: bool = False
+    """Some of it is an estimate."""
     tokens: int | None = None
 
     def add(self, agent: AgentRow, duration_s: float | None = None) -> None:
@@ -24,6 +26,7 @@ class Spent(BaseModel):
         self.duration_s = round(self.duration_s + (agent.duration_s if duration_s is None else duration_s), 3)
         if agent.cost_usd is not None:
             self.cost_usd = round((self.cost_usd or 0.0) + agent.cost_usd, 6)
+            self.cost_estimated = self.cost_estimated or agent.cost_estimated
         if agent.tokens is not None:
             self.tokens = (self.tokens or 0) + agent.tokens
 

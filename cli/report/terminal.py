@@ -172,9 +172,8 @@ def _time(writer: _Writer, report: Report) -> None:
         bar = "█" * round(share * room) or "▏"
         writer.line(f"{name:<20}{in_words(seconds):>8} {share * 100:>4.0f}%  ", (bar, ("cyan",)))
     for step in report.by_step:
-        words = (
-            f"{in_words(step.duration_s):>8} {step.runs:>4} runs  {sentences.spent(step.cost_usd, step.tokens):>9}  "
-        )
+        spent = sentences.spent(step.cost_usd, step.tokens, step.cost_estimated)
+        words = f"{in_words(step.duration_s):>8} {step.runs:>4} runs  {spent:>9}  "
         writer.line(words, last=sentences.step_name(report, step))
 
 
@@ -189,12 +188,15 @@ def _cost(writer: _Writer, report: Report) -> None:
     wide = min(28, max(cells(name) for name, _ in named))
     for name, spent in named:
         writer.line(f"{pad(cut(name, wide), wide)}  {_spent_words(spent)}")
+    if report.cost_estimated:
+        writer.line(last=sentences.ESTIMATED)
 
 
 def _spent_words(spent: Spent) -> str:
-    each = f"{sentences.money(spent.cost_usd / spent.runs)} each" if spent.cost_usd and spent.runs else ""
+    estimated = spent.cost_estimated
+    each = f"{sentences.money(spent.cost_usd / spent.runs, estimated)} each" if spent.cost_usd and spent.runs else ""
     runs = f"{spent.runs:,} run{'s' if spent.runs != 1 else ''}"
-    return f"{sentences.spent(spent.cost_usd, spent.tokens):>16} {runs:>10}  {each}"
+    return f"{sentences.spent(spent.cost_usd, spent.tokens, estimated):>16} {runs:>10}  {each}"
 
 
 def _next(writer: _Writer, report: Report) -> None:

@@ -43,7 +43,7 @@ def test_the_readmes_three_commands_are_understood() -> None:
 
 def test_defaults_are_the_documented_ones() -> None:
     chosen = choose(RETRY)
-    assert (chosen.samples, chosen.on_fail, chosen.memory, chosen.permissions) == (1, "keep", "ledger", "workspace")
+    assert (chosen.samples, chosen.on_fail, chosen.memory, chosen.permissions) == (1, "keep", "ledger", None)
     assert (chosen.agent, chosen.model, chosen.check, chosen.limits) == (None, None, None, {})
 
 

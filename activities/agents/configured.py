@@ -1,0 +1,291 @@
+"""An agent from the user's configuration: run as its definition says, and read where that says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from beatctl.activities import packed
+from beatctl.activities.agents.adapter import Told, argument
+from beatctl.activities.agents.command import PROMPT, PROMPT_FILE, Command
+from beatctl.activities.agents.definition import LAST_LINE, OUTPUT_FILE, AgentDefinition, Plain, Reading
+from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, Usage, paragraph
+from beatctl.activities.agents.output import Event, events, last_lines, said_lines
+from beatctl.activities.agents.shell_line import simple_commands
+from beatctl.activities.agents.spec import AgentSpec
+
+_LAST_LINES = 5
+"""Where a limit is looked for after exit 0: before them, the agent may have come through it by itself."""
+_LARGEST_FILE = 256 << 20
+_NUMBER = re.compile(r"([\d][\d,]*(?:\.\d+)?)\s*([kKmM]?)")
+
+
+class Configured:
+    def command_line(
+        self,
+        agent: AgentSpec,
+        prompt: str,
+        prompt_file: Path,
+        last_message_file: Path,
+        root: Path | None,
+        session: str | None = None,
+    ) -> Prompted:
+        told = _definition(agent)
+        text, _ = argument(prompt, prompt_file)
+        words = [*agent.argv, *told.args, *_permitted(agent, told)]
+        if agent.model:
+            words += [word.replace("{model}", agent.model) for word in told.model]
+        if session:
+            words += [word.replace("{session}", session) for word in told.resume]
+        words += agent.args
+        placed = any(place in word for word in agent.argv for place in (PROMPT, PROMPT_FILE))
+        stdin = None
+        if not placed and told.prompt == "argument":
+            words.append(PROMPT)
+        elif not placed and told.prompt == "file":
+            words.append(PROMPT_FILE)
+        elif not placed:
+            stdin = str(prompt_file)
+        # The prompt last: what it holds is never taken for a place.
+        files = ((OUTPUT_FILE, str(last_message_file)), (PROMPT_FILE, str(prompt_file)))
+        filled = [_filled(word, files).replace(PROMPT, text) for word in words]
+        environment = {name: _filled(value, files) for name, value in told.environment.items()}
+        return Prompted(argv=filled, stdin=stdin, environment=environment)
+
+    def saying(self, tail: bytes, directory: str) -> str:
+        return Command().saying(tail, directory)
+
+    def tells(self, agent: AgentSpec) -> frozenset[Told]:
+        output = _definition(agent).output
+        tokens: set[Told] = {"tokens"} if output.input_tokens or output.output_tokens else set()
+        return frozenset(tokens | ({"cost"} if output.cost else set()))
+
+    def refusal(self, agent: AgentSpec, environ: dict[str, str]) -> str | None:
+        if agent.model and not _definition(agent).model:
+            return (
+                f'Agent "{agent.name}" takes no model: its definition does not say how. Leave out --model, or write '
+                f'into [agents.{agent.name}]: model = ["--model", "{{model}}"]'
+            )
+        return None
+
+    def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
+        told = _definition(agent)
+        output = told.output
+        found = _Found(told, ended)
+        usage = Usage(
+            input_tokens=found.count(output.input_tokens) or 0,
+            cached_tokens=found.count(output.cached_tokens) or 0,
+            output_tokens=found.count(output.output_tokens) or 0,
+        )
+        tokens = usage.input_tokens + usage.output_tokens
+        last_line = "".join(last_lines(ended.stdout))
+        message = last_line if output.message == LAST_LINE else found.text(output.message)
+        outcome = AgentOutcome(
+            ok=False,
+            kind="done",
+            summary=paragraph(message or ""),
+            session_id=found.text(output.session),
+            model=found.text(output.model),
+            version=found.text(output.version),
+            cost_usd=found.number(output.cost),
+            tokens=tokens or None,
+            usage=[usage] if tokens else [],
+        )
+        succeeded = not output.success or found.holds(output.success)
+        kind, error = _problem(agent, told, ended, found, succeeded=succeeded, last_line=last_line)
+        if kind == "done":
+            return outcome.model_copy(update={"ok": True})
+        reset = found.number(output.reset_at) if kind == "rate-limited" else None
+        return outcome.model_copy(update={"kind": kind, "error": error, "reset_at": reset})
+
+
+def _definition(agent: AgentSpec) -> AgentDefinition:
+    if agent.definition is None:
+        raise ValueError(f"Agent {agent.name} has no definition")
+    return agent.definition
+
+
+def _permitted(agent: AgentSpec, told: AgentDefinition) -> list[str]:
+    if agent.permissions == "full":
+        return told.full
+    # An agent asks for each command of a pipeline on its own.
+    pieces = dict.fromkeys(piece for command in agent.allowed_commands for piece in simple_commands(command))
+    return [*told.workspace, *(word.replace("{command}", piece) for piece in pieces for word in told.allow)]
+
+
+def _filled(word: str, files: Sequence[tuple[str, str]]) -> str:
+    for place, path in files:
+        word = word.replace(place, path)
+    return word
+
+
+def _problem(
+    agent: AgentSpec, told: AgentDefinition, ended: Ended, found: _Found, *, succeeded: bool, last_line: str
+) -> tuple[Kind, str | None]:
+    """What went wrong, in words; `done` where nothing did."""
+    complaint = paragraph(" ".join(last_lines(ended.stderr, 3)), 500)
+    if ended.exit_code in NOT_STARTED and not complaint and not last_line:
+        return "missing", f"{agent.name} could not be started: it {ended.how}"
+    well = ended.well and succeeded
+    # Some exit 0 after their limit: where no JSON says that it went well, the last lines are looked at.
+    if not (well and told.output.success):
+        for expression, kind in ((told.authentication, "authentication"), (told.rate_limit, "rate-limited")):
+            line = _line_like(expression, ended, last=_LAST_LINES if well else None)
+            if line and kind == "authentication":
+                return "authentication", f"{agent.name} is not logged in: {line}"
+            if line:
+                return "rate-limited", f"{agent.name}'s limit is reached: {line}"
+    if well:
+        return "done", None
+    said = paragraph(found.text(told.output.error) or complaint or last_line, 500)
+    how = ended.how if not ended.well else _missing(told, found)
+    return "failed", f"{agent.name} {how}" + (f": {said}" if said else "")
+
+
+def _missing(told: AgentDefinition, found: _Found) -> str:
+    if found.last is None:
+        where = "no output file" if told.writes_file else "no line of JSON"
+        return f"exited with 0, but {where} says how it went"
+    wanted = ", ".join(f"{path} {json.dumps(value)}" for path, value in told.output.success.items())
+    there = ", ".join(f"{path} is {json.dumps(_at(found.last, path))}" for path in told.output.success)
+    return f"did not succeed: {there}, not {wanted}"
+
+
+def _line_like(expression: str | None, ended: Ended, *, last: int | None) -> str | None:
+    """The last line that an expression fits; `last`: among so many of either output, else of all of it."""
+    if expression is None:
+        return None
+    pattern = re.compile(expression, re.IGNORECASE)
+    for path in (ended.stderr, ended.stdout):
+        lines = _lines(path) if last is None else iter(last_lines(path, last))
+        fitting = None
+        for line in lines:
+            if pattern.search(line):
+                fitting = line
+        if fitting is not None:
+            return paragraph(" ".join(said_lines(fitting.encode("utf-8", "replace"))), 300)
+    return None
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        file = packed.opened(path)
+    except OSError:
+        return
+    with file:
+        while line := file.readline(1 << 20):
+            yield line.decode("utf-8", "replace")
+
+
+class _Found:
+    """What a run left to be read, by the definition."""
+
+    def __init__(self, told: AgentDefinition, ended: Ended) -> None:
+        self._told = told
+        self._ended = ended
+        self.last: Event | None = None
+        """The last object that is meant."""
+        self._numbers: dict[int, float] = {}
+        self._texts: dict[int, str] = {}
+        output = told.output
+        readings = (
+            *(output.message, output.session, output.model, output.version, output.error, output.cost),
+            *(output.input_tokens, output.cached_tokens, output.output_tokens, output.reset_at),
+        )
+        wanted = [reading for reading in readings if isinstance(reading, Reading) and reading.path]
+        if wanted or output.success:
+            for event in _objects(told, ended):
+                self._take(event, wanted)
+
+    def holds(self, values: dict[str, Plain]) -> bool:
+        return self.last is not None and _holds(self.last, values)
+
+    def text(self, reading: Reading | str | None) -> str | None:
+        if not isinstance(reading, Reading):
+            return None
+        if reading.pattern is not None:
+            return next(reversed(self._matches(reading.pattern)), "").strip() or None
+        return self._texts.get(id(reading))
+
+    def number(self, reading: Reading | None) -> float | None:
+        if reading is None:
+            return None
+        if reading.pattern is not None:
+            numbers = [_number(said) for said in self._matches(reading.pattern)]
+            told = [number for number in numbers if number is not None]
+            return (sum(told) if reading.sum else told[-1]) if told else None
+        return self._numbers.get(id(reading))
+
+    def count(self, reading: Reading | None) -> int | None:
+        value = self.number(reading)
+        return int(value) if value is not None and 0 <= value < 1e15 else None
+
+    def _take(self, event: Event, wanted: Sequence[Reading]) -> None:
+        meant = _holds(event, self._told.output.match)
+        if meant:
+            self.last = event
+        for reading in wanted:
+            if not (meant if reading.match is None else _holds(event, reading.match)):
+                continue
+            values = [_at(event, path) for path in reading.path]
+            numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+            texts = [value for value in values if isinstance(value, str) and value.strip()]
+            if numbers:
+                before = self._numbers.get(id(reading), 0.0) if reading.sum else 0.0
+                self._numbers[id(reading)] = before + sum(numbers)
+            if texts:
+                self._texts[id(reading)] = texts[0]
+
+    def _matches(self, expression: str) -> list[str]:
+        pattern = re.compile(expression)
+        for path in (self._ended.stdout, self._ended.stderr):
+            found = [match[1] for line in _lines(path) if (match := pattern.search(line.rstrip("\r\n"))) and match[1]]
+            if found:
+                return found
+        return []
+
+
+def _objects(told: AgentDefinition, ended: Ended) -> Iterator[Event]:
+    if not told.writes_file:
+        return events(ended.stdout)
+    try:
+        with packed.opened(ended.last_message_file) as file:
+            content = json.loads(file.read(_LARGEST_FILE))
+    except OSError:
+        return iter(())
+    except (ValueError, RecursionError):  # no one document: a line each
+        return events(ended.last_message_file)
+    listed = content if isinstance(content, list) else [content]
+    return chain(each for each in listed if isinstance(each, dict))
+
+
+def _holds(event: Event, values: dict[str, Plain]) -> bool:
+    # Python takes True for 1.
+    return all(
+        (there := _at(event, path)) == value and isinstance(there, bool) == isinstance(value, bool)
+        for path, value in values.items()
+    )
+
+
+def _at(event: Event, path: str) -> object:
+    """What stands at a dotted path; a number in it is a place in a list, counted from the end where negative."""
+    value: object = event
+    for key in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and re.fullmatch(r"-?\d+", key) and -len(value) <= int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return None
+    return value
+
+
+def _number(text: str) -> float | None:
+    """`0.04`, `1,200`, `12k`."""
+    found = _NUMBER.search(text)
+    if found is None:
+        return None
+    return float(found[1].replace(",", "")) * {"k": 1e3, "m": 1e6}.get(found[2].lower(), 1.0)
