@@ -196,6 +196,8 @@ class Status(BaseModel):
     """What the loop is doing at this moment."""
     waiting_until: str | None = None
     """When the wait for a limit's reset ends."""
+    fallback_until: str | None = None
+    """While the fallback works: when the loop's own agent is back."""
     cost_estimated: bool = False
     """Some of the cost is the tokens' by the price table."""
     direction: Literal["minimize", "maximize"] | None = None

@@ -104,6 +104,14 @@ def state_style(status: Status) -> tuple[str, ...]:
     return STATE_STYLES.get(state_word(status), ())
 
 
+def agent_name(status: Status, at: datetime | None) -> str:
+    """Who works: `codex, the fallback, until 22:11`."""
+    if not status.fallback_until or status.state == "finished":
+        return status.agent
+    until = times.local(status.fallback_until)
+    return f"{status.agent}, the fallback, until {times.clock(until, at or until)}"
+
+
 def wait_words(status: Status, now: float) -> str:
     """A wait for a limit's reset: `waiting until 22:11, 2h 3m left: claude's limit is reached: …`. `now` in unix
     seconds."""
@@ -287,7 +295,7 @@ def status_lines(
         ("so far", counts_words(status.counts)),
         ("spent", cost_words(status)),
         ("now", visible(now) if status.state in ("running", "waiting") else ""),
-        ("agent", status.agent),
+        ("agent", agent_name(status, at)),
         ("folder", status.directory),
         ("limits", limits_line(status.limits, strategy=status.strategy) if status.state != "finished" else ""),
         *(("note", line) for line in notes_lines(status, columns)),

@@ -1,12 +1,8 @@
-"""When an agent's limit is over, and who works meanwhile: pure functions of what the agent told and the time."""
+"""When an agent's limit is over: pure functions of what the agent told and the time."""
 
 from __future__ import annotations
 
 from typing import Literal
-
-from beatctl.activities.agents.spec import AgentSpec
-from beatctl.workflows.spec import LoopSpec
-from beatctl.workflows.state import LoopState
 
 Limit = Literal["rate-limit", "overloaded"]
 
@@ -25,13 +21,6 @@ def is_over_at(limit: Limit, reset_at: float | None, now: float, tries: int, mar
     if reset_at is not None and now < reset_at <= now + LONGEST_S:
         return reset_at + margin_s
     return now + min(_FIRST_S[limit] * 2.0 ** min(tries - 1, 10), _MOST_S[limit])
-
-
-def agent_now(spec: LoopSpec, state: LoopState, now: float) -> AgentSpec:
-    """Who runs next: the loop's agent, or its fallback while that one's limit lasts."""
-    if spec.fallback is not None and state.away_until is not None and now < state.away_until:
-        return spec.fallback
-    return spec.agent
 
 
 def words(agent: str, limit: Limit, error: str) -> str:

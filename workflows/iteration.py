@@ -10,7 +10,6 @@ from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, sum_of_
 from beatctl.activities.prompt import Standing
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.run_evaluator import EvaluatorResult
-from beatctl.workflows.agent_limits import agent_now
 from beatctl.workflows.calls import heed_cancel
 from beatctl.workflows.notes import hand_out, take_back
 from beatctl.workflows.spec import LoopSpec
@@ -188,7 +187,7 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, 
     """The step's run that came through, however many limits were waited out before it, and the agent that did it."""
     spec, state = loop.spec, loop.state
     while True:
-        agent = agent_now(spec, state, loop.time())
+        agent = state.agent(spec, loop.time() - state.set_back_s)
         words = f"{agent.name} step {step} of {len(spec.steps)}" if spec.steps else agent.name
         loop.doing(f"#{it.number} {words}")
         new_notes = await hand_out(loop, it)

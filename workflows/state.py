@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Row, State, Status, Wait, timestamp
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
@@ -92,6 +93,13 @@ class LoopState(BaseModel):
         self.cost_estimated = self.cost_estimated or estimated
         self.tokens += wait.tokens or 0
 
+    def agent(self, spec: LoopSpec, now: float) -> AgentSpec:
+        """Who runs next: the loop's agent, or its fallback while that one's limit lasts. `now` by the machine's
+        clock."""
+        if spec.fallback is not None and self.away_until is not None and now < self.away_until:
+            return spec.fallback
+        return spec.agent
+
     def came_through(self, spec: LoopSpec, agent: str) -> None:
         """An agent has run without meeting a limit."""
         self.limited.pop(agent, None)
@@ -134,6 +142,7 @@ class LoopState(BaseModel):
 
     def status(self, spec: LoopSpec, now: float) -> Status:
         """The loop's status object at this moment."""
+        agent = self.agent(spec, now - self.set_back_s)
         return Status(
             id=spec.id,
             goal=spec.goal,
@@ -156,7 +165,8 @@ class LoopState(BaseModel):
             waiting_until=self.waiting_until,
             cost_estimated=self.cost_estimated,
             direction=spec.direction,
-            agent=spec.agent.name,
+            agent=agent.name,
+            fallback_until=timestamp(self.away_until) if self.away_until and agent is spec.fallback else None,
             limits=self.limits.model_dump(),
             kept=self.kept,
             counts=self.counts,

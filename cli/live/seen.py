@@ -93,8 +93,8 @@ def noted(now: Path) -> Running | None:
 class Words:
     """What the running child says, read anew only when it has printed more."""
 
-    def __init__(self, kind: AgentKind, directory: str, secrets: Sequence[str] = ()) -> None:
-        self._kind = kind
+    def __init__(self, kinds: dict[str, AgentKind], directory: str, secrets: Sequence[str] = ()) -> None:
+        self._kinds = kinds
         self._secrets = secrets
         self._directory = directory
         self._of: tuple[TryFiles, tuple[int, int]] | None = None
@@ -116,8 +116,9 @@ class Words:
     def _read(self, child: Running, stdout: Path, stderr: Path) -> str:
         from beatctl.activities import agents, masking
 
-        said = agents.saying(self._kind if child.is_agent else "command", stdout, stderr, self._directory)
-        return masking.masked(said, self._secrets)
+        name = child.what.partition(" step ")[0]
+        kind = self._kinds.get(name, "command") if child.is_agent else "command"
+        return masking.masked(agents.saying(kind, stdout, stderr, self._directory), self._secrets)
 
 
 def _size(path: Path) -> int:
@@ -141,8 +142,7 @@ class Watched:
         spec = _spec(loops, loop)
         self._steps = [str(step) for step in spec.get("steps") or ()]
         self._samples = int(spec.get("samples") or 1)
-        kind: AgentKind = spec.get("agent", {}).get("kind") or "command"
-        self._words = Words(kind, str(spec.get("directory") or ""), secrets_of_loop(loops, loop))
+        self._words = Words(_kinds(spec), str(spec.get("directory") or ""), secrets_of_loop(loops, loop))
 
     def look(self) -> Seen:
         """Raises Usage when the loop is gone."""
@@ -181,14 +181,16 @@ class Watched:
 
 
 def _spec(loops: Loops, loop: str) -> dict[str, Any]:
-    from beatctl.activities.agents.spec import AgentKind
-
     try:
         found = json.loads(loops.ledger.spec(loop) or "{}")
     except ValueError:
         return {}
-    spec = found if isinstance(found, dict) else {}
-    agent = spec.get("agent")
-    if not isinstance(agent, dict) or agent.get("kind") not in get_args(AgentKind):
-        spec["agent"] = {"kind": "command"}
-    return spec
+    return found if isinstance(found, dict) else {}
+
+
+def _kinds(spec: dict[str, Any]) -> dict[str, AgentKind]:
+    """Of the loop's agents, by name."""
+    from beatctl.activities.agents.spec import AgentKind
+
+    found = [agent for agent in (spec.get("agent"), spec.get("fallback")) if isinstance(agent, dict)]
+    return {str(agent.get("name")): agent["kind"] for agent in found if agent.get("kind") in get_args(AgentKind)}

@@ -118,7 +118,7 @@ def test_the_machine_is_held_awake_with_the_loop_and_let_go_by_pause_down_and_a_
     assert machine.log.read_text().startswith("start --what=idle:sleep --who=beatctl")
     machine.beatctl("pause", loop, cwd=machine.work, expect=0)
     machine.until("start", "end")
-    assert machine.awake() == {"allowed": True, "held": False, "problem": None}
+    wait_until(lambda: machine.awake() == {"allowed": True, "held": False, "problem": None}, "the state to say so")
 
     machine.beatctl("resume", loop, cwd=machine.work, expect=0)
     machine.until("start", "end", "start")
