@@ -142,9 +142,11 @@ def _style(title: str, loop: Status) -> Sequence[str]:
 
 
 def when(loop: Status, now: datetime) -> str:
-    """When it ended, else how long it has been at work."""
+    """When it ended, or until when it waits for a limit's reset, else how long it has been at work."""
     if loop.state == "finished":
         return times.ago(times.local(loop.ended_at), now) if loop.ended_at else ""
+    if loop.waiting_until:
+        return f"until {times.clock(times.local(loop.waiting_until), now)}"
     return f"for {in_words(int(loop.elapsed_s))}"
 
 

@@ -105,7 +105,7 @@ def block(loops: Loops, loop: Status, seen: Seen | None, now: datetime) -> list[
         ("new" if seen else "so far", _happened(counts, seen)),
         ("best" if loop.strategy == "optimize" else "result", _best(loops, loop, seen)),
         ("now", visible(doing(loops, loop)) if loop.state in ("running", "waiting") else ""),
-        ("why", visible(loop.detail)),
+        ("why", visible(loop.detail) if not loop.waiting_until else ""),
         ("spent", render.cost_words(loop)),
         ("next", render.next_words(loop)),
     ]
