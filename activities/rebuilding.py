@@ -93,7 +93,7 @@ def _agent_spec(spec: dict[str, Any], program: str) -> AgentSpec:
 def _agent(spec: dict[str, Any], one: Try, result: RunResult) -> tuple[AgentRow, str]:
     agent = _agent_spec(spec, one.spec().argv[0])
     told = agents.read_outcome(
-        agent, one.stdout, one.stderr, result.exit_code, result.signal, last_message_file(one.run)
+        agent, one.stdout, one.stderr, result.exit_code, result.signal, last_message_file(one.run), result.ended_at
     )
     row = AgentRow(
         name=agent.name,

@@ -198,7 +198,7 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ:
     result = finished.result
     files = finished.try_
     outcome = agents.read_outcome(
-        given.agent, files.stdout, files.stderr, result.exit_code, result.signal, last_message
+        given.agent, files.stdout, files.stderr, result.exit_code, result.signal, last_message, result.ended_at
     )
     with contextlib.suppress(prices.BadPrices):  # told at the start; the run itself is worth more than its estimate
         outcome = prices.with_cost(outcome, given.agent.model or given.agent.default_model, prices.tables(environ))

@@ -134,7 +134,9 @@ def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
 
     warnings = []
     if not found["agents"]:
-        warnings.append("No agent found: install claude, codex or gemini, or use --agent 'my-agent {prompt}'.")
+        warnings.append(
+            "No agent found: install claude, codex, gemini or opencode, or use --agent 'my-agent {prompt}'."
+        )
     if found["git"] is None:
         warnings.append("git is not on PATH, and snapshots need it: install git.")
     if found["server_program"] is not None and found["server_program"]["path"] is None:

@@ -66,7 +66,11 @@ GROUPS: dict[str, Sequence[Line]] = {
         Line("eval_timeout", "Limit of one run of the evaluator or the check.", '"10m"'),
     ),
     "The agent": (
-        Line("agent", "claude, codex, gemini or a command; by default the first of them found. Example:", '"claude"'),
+        Line(
+            "agent",
+            "claude, codex, gemini, opencode or a command; by default the first of them found. Example:",
+            '"claude"',
+        ),
         Line("model", "The agent's model; by default the agent's own. Example:", '"opus"'),
         Line("agent_args", "Further arguments of the agent's, split without a shell. Example:", '"--effort high"'),
         Line("fallback", "The agent that works while the other's limit lasts. Example:", '"codex"'),

@@ -161,7 +161,7 @@ def _print_welcome() -> None:
     found = [name for name in AGENTS if shutil.which(name)]
     out("No loops yet." + (f" Agents found: {', '.join(found)}." if found else ""))
     if not found:
-        out("No claude, codex or gemini on PATH: install one, or bring your own with --agent './agent.sh {prompt}'.")
+        out("No claude, codex, gemini or opencode on PATH: install one, or --agent './agent.sh {prompt}'.")
     out("")
     out('  beatctl start "fix the failing test in auth.test.ts" --until "npm test"')
     out('  beatctl start "reduce bundle size" --eval "node scripts/measure-bundle.js" --minimize')

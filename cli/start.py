@@ -73,7 +73,8 @@ def start(
             "-a",
             "--agent",
             metavar="AGENT",
-            help="claude, codex, gemini, one you configured or 'my-agent {prompt}'; left out: the first found.",
+            help="claude, codex, gemini, opencode, one you configured or 'my-agent {prompt}'; "
+            "left out: the first found.",
             show_default=False,
         ),
     ] = None,

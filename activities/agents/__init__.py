@@ -69,9 +69,13 @@ def read_outcome(
     exit_code: int | None,
     signal: int | None,
     last_message_file: Path,
+    at: float | None = None,
 ) -> AgentOutcome:
-    """What came of a run. The files may be huge, cut short, missing, or not be UTF-8."""
-    return ADAPTERS[agent.kind].read(agent, Ended(stdout, stderr, last_message_file, exit_code, signal))
+    """What came of a run. The files may be huge, cut short, missing, or not be UTF-8.
+
+    `at`: when it ended, in unix seconds; None for just now. A limit that ends at a time of the day is seen from there.
+    """
+    return ADAPTERS[agent.kind].read(agent, Ended(stdout, stderr, last_message_file, exit_code, signal, at))
 
 
 def saying(kind: AgentKind, stdout: Path, stderr: Path, directory: str = "") -> str:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+import re
 from pathlib import Path
 
 from beatctl.activities.agents.adapter import Told, argument
-from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, not_allowed, paragraph
+from beatctl.activities.agents.claude_rules import allowing, rules
+from beatctl.activities.agents.outcome import (
+    NOT_STARTED,
+    AgentOutcome,
+    Ended,
+    Kind,
+    Prompted,
+    not_allowed,
+    paragraph,
+    told_reset,
+)
 from beatctl.activities.agents.output import Event, count, events, last_lines, number, string
-from beatctl.activities.agents.shell_line import simple_commands
+from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.troubles import Trouble, told, trouble
 from beatctl.activities.agents.words import newest_first, on, running, sentence
 
 _TOKENS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
@@ -31,6 +41,24 @@ _PATHS = {
     "LS": "listing",
 }
 _ASKS = {"Grep": "searching for", "Glob": "looking for", "WebSearch": "searching the web for"}
+_PROBLEMS: dict[str, Trouble] = {
+    "rate_limit": "rate-limited",
+    "overloaded": "overloaded",
+    "server_error": "overloaded",
+    "authentication_failed": "authentication",
+    "oauth_org_not_allowed": "authentication",
+    "billing_error": "account",
+}
+"""The `error` of a message that claude wrote in the model's place."""
+_OWN_WORDS = re.compile(
+    r"API Error|Claude (?:AI )?usage limit|You['’](?:ve|re) |[\w-]+(?: [\w-]+)? limit reached|Credit balance"
+    r"|Invalid API key|Failed to authenticate|Not logged in|Please run /login|OAuth token|Your org"
+)
+"""How claude's own messages begin, where an older one says nothing else of the reason."""
+_OLD_LIMIT = re.compile(r"Claude (?:AI )?usage limit reached\s*\|\s*\d{10,13}")
+"""The whole last message of an older claude at its limit, which counted as success."""
+_LOGIN = "run `claude` once and log in, or set ANTHROPIC_API_KEY"
+_NO_SESSION = "No conversation found"
 _ROOT_REFUSED = "cannot be used with root"
 _AS_ROOT = (
     "claude refuses --permissions full to root. Run beatctl as another user, use --permissions workspace, "
@@ -90,86 +118,64 @@ class Claude:
         return _AS_ROOT if agent.permissions == "full" and os.getuid() == 0 and not sandboxed else None
 
     def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
-        session = model = said = problem = None
+        session = model = version = said = problem = None
         reset: float | None = None
         result: Event | None = None
+        events_seen = False
         for event in events(ended.stdout):
             match event.get("type"):
                 case "system" if event.get("subtype") == "init":
                     session, model = string(event, "session_id"), string(event, "model")
+                    version = string(event, "claude_code_version")
                 case "assistant":
                     said = _text(event) or said
-                    problem = string(event, "error") or problem
+                    problem = string(event, "error")  # a healthy message: what went before has passed
                 case "rate_limit_event" if string(event, "rate_limit_info", "status") == "rejected":
-                    reset = number(event, "rate_limit_info", "resetsAt")
+                    reset = told_reset(number(event, "rate_limit_info", "resetsAt"))
                     problem = "rate_limit"
                 case "result":
                     result = event
                     said = string(event, "result") or said
-        told = result or {}
+                case _:
+                    continue
+            events_seen = True
+        told_last = result or {}
+        limited = _OLD_LIMIT.fullmatch(string(told_last, "result") or "")
+        well = ended.well and told_last.get("is_error") is False
         outcome = AgentOutcome(
-            ok=ended.well and told.get("is_error") is False and not _unknown_command(told),
+            ok=well and not limited and not _unknown_command(told_last),
             kind="done",
             summary=paragraph(said or ""),
-            session_id=string(told, "session_id") or session,
+            session_id=string(told_last, "session_id") or session,
             model=model,
-            cost_usd=number(told, "total_cost_usd"),
-            tokens=_tokens(told) if result else None,
+            version=version,
+            cost_usd=number(told_last, "total_cost_usd"),
+            tokens=_tokens(told_last) if result else None,
         )
         if outcome.ok:
-            outcome.summary = not_allowed(outcome.summary, _denied(told))
+            outcome.summary = not_allowed(outcome.summary, _denied(told_last))
             return outcome
-        outcome.kind, outcome.error = _problem(ended, result, said, problem)
-        if outcome.kind == "rate-limited":
-            outcome.reset_at = reset
+        outcome.kind, outcome.error = _problem(ended, result, said, "rate_limit" if limited else problem)
+        if not events_seen and outcome.kind == "failed" and (plain := plain_trouble(ended)):
+            outcome.kind, outcome.error = told("claude", plain.kind, plain.said, _LOGIN)
+            outcome.reset_at = plain.reset_at
+        elif outcome.kind == "rate-limited":
+            outcome.reset_at = reset if reset is not None else ended.reset_in(said or "")
         return outcome
-
-
-def rules(commands: Sequence[str]) -> list[str]:
-    """The permission rules that let claude run these shell commands.
-
-    A simple command is allowed with further arguments, too. Claude asks for each command of a pipeline or list on its
-    own: those are allowed as they are. It never allows `$(…)`, whatever the rules say.
-    """
-    found: dict[str, None] = {}
-    for command in commands:
-        pieces = simple_commands(command)
-        found[f"Bash({_escaped(command.strip())}:*)"] = None
-        found |= {f"Bash({_escaped(piece)})": None for piece in pieces if len(pieces) > 1}
-    return list(found)
-
-
-def allowing(found: Sequence[str]) -> list[str]:
-    """The options that carry these rules.
-
-    `--allowedTools` takes the first closing parenthesis for the end of a rule, whatever stands before it; a rule with
-    another one in it goes in as settings, which are added to the user's own.
-    """
-    plain = [each for each in found if ")" not in each[:-1]]
-    odd = [each for each in found if ")" in each[:-1]]
-    options = ["--allowedTools", *plain] if plain else []
-    return [*options, "--settings", json.dumps({"permissions": {"allow": odd}})] if odd else options
-
-
-def _escaped(command: str) -> str:
-    return command.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
 
 
 def _problem(ended: Ended, result: Event | None, said: str | None, problem: str | None) -> tuple[Kind, str]:
     words = " ".join(last_lines(ended.stderr, 2))[-500:]
     if result is None and ended.exit_code in NOT_STARTED:
         return "missing", f"claude could not be started: {words or ended.how}"
-    status = count(result or {}, "api_error_status")
     said = paragraph(said or "", 300)
-    if problem == "authentication_failed" or status in (401, 403):
-        return "authentication", f"claude is not logged in ({said}): run `claude` once, or set ANTHROPIC_API_KEY"
-    if problem == "rate_limit" or status == 429:
-        return "rate-limited", f"claude's rate limit is reached: {said}"
-    if status in (500, 502, 503, 504, 529) or problem == "overloaded":
-        return "overloaded", f"claude's service is overloaded or down: {said}"
+    if what := _trouble(result or {}, said, problem):
+        return told("claude", what, said or words or ended.how, _LOGIN)
     if result is None:
         if _ROOT_REFUSED in words:
             return "failed", _AS_ROOT
+        if _NO_SESSION in words:
+            return "failed", f"claude has no such session any more ({words}): start without --memory session"
         return "failed", f"claude {ended.how} without a result" + (f": {words}" if words else "")
     if _unknown_command(result):
         return (
@@ -182,6 +188,19 @@ def _problem(ended: Ended, result: Event | None, said: str | None, problem: str 
     details = result.get("errors")
     details = "; ".join(str(detail) for detail in details)[:300] if isinstance(details, list) else said
     return "failed", f"{why or 'claude failed'}: {details}" if details else why or f"claude failed and {ended.how}"
+
+
+def _trouble(result: Event, said: str, problem: str | None) -> Trouble | None:
+    """By the events alone where they tell; the text of a failed result is claude's own only where nothing else does."""
+    status = count(result, "api_error_status")
+    if result.get("is_error") is False and problem != "rate_limit":
+        return None
+    if status is not None:
+        return trouble(said, status)
+    if problem is not None:
+        return _PROBLEMS.get(problem)
+    own = result.get("is_error") is True and result.get("subtype") == "success"
+    return trouble(said) if own and _OWN_WORDS.match(said) else None
 
 
 def _unknown_command(result: Event) -> bool:

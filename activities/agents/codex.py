@@ -8,14 +8,14 @@ from pathlib import Path
 from beatctl.activities.agents.adapter import Told, argument
 from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, Usage, paragraph
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
+from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.troubles import told, trouble
 from beatctl.activities.agents.words import newest_first, on, running, sentence, several
 
-_LIMIT = re.compile(r"usage limit|rate limit|quota|\b429\b|too many requests", re.IGNORECASE)
-_LOGIN = re.compile(
-    r"\b401\b|unauthorized|not logged in|\blog in\b|\bsign in\b|refresh token|missing environment variable",
-    re.IGNORECASE,
-)
+_STATUS = re.compile(r"(?:unexpected status|last status:?) (\d{3})\b")
+_LOGIN = "run `codex login`, or set its API key"
+_NO_SESSION = re.compile(r"no rollout found|thread not found|no saved session|session not found", re.IGNORECASE)
 _NOISE = re.compile(r"Reading additional input from stdin|WARNING: proceeding")
 
 
@@ -73,8 +73,10 @@ class Codex:
         session = said = error = None
         usage: Usage | None = None
         terminal: str | None = None
+        events_seen = False
         for event in events(ended.stdout):
-            match event.get("type"):
+            kind = event.get("type")
+            match kind:
                 case "thread.started":
                     session = string(event, "thread_id")
                 case "item.completed" if string(event, "item", "type") == "agent_message":
@@ -91,6 +93,9 @@ class Codex:
                     error = string(event, "error", "message") or error
                 case "error":  # not the end: "Reconnecting… 1/5" is one, too
                     error = string(event, "message") or error
+            events_seen = events_seen or isinstance(kind, str)
+            if isinstance(kind, str) and kind.startswith("item.") and string(event, "item", "type") != "error":
+                error = None  # it went on: what went before has passed
         outcome = AgentOutcome(
             ok=ended.well and terminal == "turn.completed",
             kind="done",
@@ -99,8 +104,14 @@ class Codex:
             tokens=usage.input_tokens + usage.output_tokens if usage else None,
             usage=[usage] if usage else [],
         )
-        if not outcome.ok:
-            outcome.kind, outcome.error = _problem(ended, terminal, error)
+        if outcome.ok:
+            return outcome
+        outcome.kind, outcome.error = _problem(ended, terminal, error, events_seen)
+        if not events_seen and outcome.kind == "failed" and (plain := plain_trouble(ended)):
+            outcome.kind, outcome.error = told("codex", plain.kind, plain.said, _LOGIN)
+            outcome.reset_at = plain.reset_at
+        elif outcome.kind == "rate-limited":
+            outcome.reset_at = ended.reset_in(error or "")
         return outcome
 
 
@@ -135,17 +146,20 @@ def _plan(item: Event) -> str:
     return ""
 
 
-def _problem(ended: Ended, terminal: str | None, error: str | None) -> tuple[Kind, str]:
+def _problem(ended: Ended, terminal: str | None, error: str | None, events_seen: bool) -> tuple[Kind, str]:
     words = " ".join(last_lines(ended.stderr, 2, _NOISE))[-500:]
     if terminal is None and error is None and ended.exit_code in NOT_STARTED:
         return "missing", f"codex could not be started: {words or ended.how}"
     if terminal == "turn.completed":
         return "failed", f"codex {ended.how} after saying that it was done" + (f": {words}" if words else "")
     said = paragraph(error or words, 500)
-    if error and _LIMIT.search(error):
-        return "rate-limited", f"codex's usage limit is reached: {said}"
-    if _LOGIN.search(said):
-        return "authentication", f"codex is not logged in ({said}): run `codex login`, or set its API key"
+    # What it prints beside its events quotes the commands it ran.
+    own = error or ("" if events_seen else words)
+    status = _STATUS.search(own)
+    if what := trouble(own, int(status[1]) if status else None):
+        return told("codex", what, said, _LOGIN)
+    if _NO_SESSION.search(own):
+        return "failed", f"codex has no such session any more ({said}): start without --memory session"
     if terminal is None:
         return "failed", f"codex {ended.how} before its turn was done" + (f": {said}" if said else "")
     return "failed", f"codex failed: {said}" if said else f"codex failed and {ended.how}"

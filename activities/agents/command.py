@@ -8,9 +8,12 @@ from beatctl.activities.agents.adapter import Told, argument
 from beatctl.activities.agents.claude import Claude
 from beatctl.activities.agents.codex import Codex
 from beatctl.activities.agents.gemini import Gemini
+from beatctl.activities.agents.opencode import OpenCode
 from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Prompted, paragraph
 from beatctl.activities.agents.output import last_lines, said_lines, string
+from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.troubles import told
 from beatctl.activities.agents.words import newest_first, sentence
 
 PROMPT, PROMPT_FILE = "{prompt}", "{prompt_file}"
@@ -38,7 +41,7 @@ class Command:
         lines = said_lines(tail)
         if not lines or not lines[-1].startswith(("{", "[")):
             return lines[-1] if lines else ""
-        for adapter in (Claude(), Codex(), Gemini()):
+        for adapter in (Claude(), Codex(), Gemini(), OpenCode()):
             if words := adapter.saying(tail, directory):
                 return words
         for event in newest_first(tail):
@@ -54,7 +57,8 @@ class Command:
         return None
 
     def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
-        """Exit 0 is success; the last line of standard output is what it has to say."""
+        """Exit 0 is success; the last line of standard output is what it has to say. One that failed may have met a
+        limit: its whole output is searched for words of one."""
         said = "".join(last_lines(ended.stdout))
         if ended.well:
             return AgentOutcome(ok=True, kind="done", summary=paragraph(said))
@@ -62,6 +66,9 @@ class Command:
         # A script's own 127 comes with words of the shell that ran it; a program that never ran prints nothing.
         missing = ended.exit_code in NOT_STARTED and not complaint and not said
         why = complaint or paragraph(said, 500)
+        if plain := plain_trouble(ended):
+            kind, error = told(agent.name, plain.kind, plain.said, "")
+            return AgentOutcome(ok=False, kind=kind, error=error, summary=paragraph(said), reset_at=plain.reset_at)
         return AgentOutcome(
             ok=False,
             kind="missing" if missing else "failed",

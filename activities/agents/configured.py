@@ -12,7 +12,16 @@ from beatctl.activities import packed
 from beatctl.activities.agents.adapter import Told, argument
 from beatctl.activities.agents.command import PROMPT, PROMPT_FILE, Command
 from beatctl.activities.agents.definition import LAST_LINE, OUTPUT_FILE, AgentDefinition, Plain, Reading
-from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, Usage, paragraph
+from beatctl.activities.agents.outcome import (
+    NOT_STARTED,
+    AgentOutcome,
+    Ended,
+    Kind,
+    Prompted,
+    Usage,
+    paragraph,
+    told_reset,
+)
 from beatctl.activities.agents.output import Event, events, last_lines, said_lines
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
@@ -98,7 +107,9 @@ class Configured:
         kind, error = _problem(agent, told, ended, found, succeeded=succeeded, last_line=last_line)
         if kind == "done":
             return outcome.model_copy(update={"ok": True})
-        reset = found.number(output.reset_at) if kind == "rate-limited" else None
+        reset = told_reset(found.number(output.reset_at)) if kind == "rate-limited" else None
+        if kind == "rate-limited" and reset is None:
+            reset = ended.reset_in(error or "")
         return outcome.model_copy(update={"kind": kind, "error": error, "reset_at": reset})
 
 

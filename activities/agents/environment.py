@@ -27,6 +27,7 @@ _ADDED = re.compile(
   | CODEX_(CI|SANDBOX.*|SESSION_ID|THREAD_ID|TOOL_CALL_ID|VERSION|MANAGED_.*|APPLY_PATCH_.*|SNAPSHOT_.*
           |NETWORK_.*|PERMISSION_PROFILE|INTERNAL_.*|EXEC_SERVER_.*|SHELL_.*)
   | GEMINI_CLI(_.*)?
+  | OPENCODE(_(PID|TERMINAL|RUN_ID|PROCESS_ROLE))?
   | GIT_CONFIG_(KEY|VALUE)_\d+
   | BEATCTL_(TRY|LOOP|ITERATION|STEP|SCORE_FILE|RUN)(_.*)?
     """,
@@ -60,6 +61,7 @@ _MARKED: dict[str, dict[str, str]] = {
         "PAGER": "cat",
         "GIT_PAGER": "cat",
     },
+    "OPENCODE": {"AGENT": "1"},
 }
 
 

@@ -18,18 +18,24 @@ from beatctl.activities.agents.outcome import (
     not_allowed,
     paragraph,
 )
-from beatctl.activities.agents.output import Event, count, events, last_lines, string
+from beatctl.activities.agents.output import Event, count, events, last_lines, lines_with, string
+from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.troubles import told, trouble
 from beatctl.activities.agents.words import newest_first, on, running, sentence
 
-# Gemini exits with the HTTP status modulo 256, or with 41 when no way to log in is configured.
-_EXIT_LIMIT = 429 % 256
-_EXIT_LOGIN = (41, 401 % 256, 403 % 256)
+_EXITS = {status % 256: status for status in (401, 403, 429, 500, 502, 503, 504, 529)} | {41: 401}
+"""Gemini exits with the HTTP status modulo 256, or with 41 when no way to log in is configured."""
 # What an agent pipes an evaluator's output through.
 _FILTERS = ("tail", "head", "grep", "wc", "cat", "ls")
-_LIMIT = re.compile(r"QuotaError|RESOURCE_EXHAUSTED|exhausted your|\bquota\b|status: 429")
-_LOGIN = re.compile(r"UNAUTHENTICATED|API key not valid|API_KEY_INVALID|PERMISSION_DENIED|[Aa]uth method")
+_QUOTA = re.compile(
+    r"^(?:Error when talking to Gemini API.* |\S* ?)(?:Terminal|Retryable)QuotaError: ?(.*)|^\s*reason: '(\w+)'"
+)
+_LOGIN = "run `gemini` once and log in, or set GEMINI_API_KEY"
+_NO_SESSION = re.compile(
+    r"error resuming session|invalid session|no previous sessions|session .*not found", re.IGNORECASE
+)
 _NOISE = re.compile(r"Warning: |YOLO mode|Ripgrep is not|\[STARTUP\]|Loaded cached|\(node:|\(Use `node")
 _PATHS = {
     "replace": "editing",
@@ -110,7 +116,9 @@ class Gemini:
         asked: dict[str | None, str | None] = {}
         denied: dict[str, None] = {}
         result: Event | None = None
+        events_seen = False
         for event in events(ended.stdout):
+            events_seen = events_seen or isinstance(event.get("type"), str)
             match event.get("type"):
                 case "init":
                     session, model = string(event, "session_id"), string(event, "model")
@@ -124,20 +132,25 @@ class Gemini:
                     denied[asked.get(string(event, "tool_id")) or "?"] = None
                 case "result":
                     result = event
-        told = result or {}
+        terminal = result or {}
         outcome = AgentOutcome(
-            ok=ended.well and told.get("status") == "success",
+            ok=ended.well and terminal.get("status") == "success",
             kind="done",
             summary=paragraph("".join(said)),
             session_id=session,
             model=model,
-            tokens=count(told, "stats", "total_tokens"),
-            usage=_usage(told),
+            tokens=count(terminal, "stats", "total_tokens"),
+            usage=_usage(terminal),
         )
         if outcome.ok:
             outcome.summary = not_allowed(outcome.summary, denied)
-        else:
-            outcome.kind, outcome.error = _problem(ended, result)
+            return outcome
+        outcome.kind, outcome.error = _problem(ended, result, events_seen)
+        if not events_seen and outcome.kind == "failed" and (plain := plain_trouble(ended)):
+            outcome.kind, outcome.error = told("gemini", plain.kind, plain.said, _LOGIN)
+            outcome.reset_at = plain.reset_at
+        elif outcome.kind == "rate-limited":
+            outcome.reset_at = _reset(ended, result)
         return outcome
 
 
@@ -186,22 +199,44 @@ def starts(commands: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _problem(ended: Ended, result: Event | None) -> tuple[Kind, str]:
-    lines = last_lines(ended.stderr, 200, _NOISE)
-    words = " ".join(lines[-2:])[-500:]
+def _problem(ended: Ended, result: Event | None, events_seen: bool) -> tuple[Kind, str]:
+    words = " ".join(last_lines(ended.stderr, 2, _NOISE))[-500:]
     if result is None and ended.exit_code in NOT_STARTED:
         return "missing", f"gemini could not be started: {words or ended.how}"
     if result and result.get("status") == "success":
         return "failed", f"gemini {ended.how} after saying that it was done" + (f": {words}" if words else "")
-    said = paragraph(_words(string(result or {}, "error", "message") or words), 500)
-    everything = "\n".join([said, *lines])
-    if ended.exit_code == _EXIT_LIMIT or _LIMIT.search(everything):
-        return "rate-limited", f"gemini's quota is used up: {said}"
-    if ended.exit_code in _EXIT_LOGIN or _LOGIN.search(everything):
-        return "authentication", f"gemini is not logged in ({said}): run `gemini` once, or set GEMINI_API_KEY"
+    error = string(result or {}, "error", "message")
+    quota, reason = _quota(ended)
+    said = paragraph(_words(error or quota or words), 500)
+    # What it prints beside its events quotes the commands it ran; its own errors have a name.
+    own = f"{error or ('' if events_seen else words)} {quota} {reason}"
+    status = _EXITS.get(ended.exit_code) if ended.exit_code is not None else None
+    if what := trouble(own, status) or ("rate-limited" if quota and result is None else None):
+        return told("gemini", what, said or ended.how, _LOGIN)
+    if _NO_SESSION.search(own):
+        return "failed", f"gemini has no such session any more ({said}): start without --memory session"
     if result is None:
         return "failed", f"gemini {ended.how} without a result" + (f": {words}" if words else "")
     return "failed", f"gemini failed: {said}" if said else f"gemini failed and {ended.how}"
+
+
+def _quota(ended: Ended) -> tuple[str, str]:
+    """What its last error of a quota says on standard error, and the reason it gives; empty where there is none."""
+    said = reason = ""
+    for line in lines_with(ended.stderr, (b"quotaerror: ", b"reason: '")):
+        if found := _QUOTA.search(line):
+            said, reason = (said, found[2] if said else "") if found[2] else (found[1], "")
+    return said, reason
+
+
+def _reset(ended: Ended, result: Event | None) -> float | None:
+    """From the error where that tells it, else from what standard error has of it."""
+    at = ended.reset_in(string(result or {}, "error", "message") or "")
+    if at is None:
+        at = ended.reset_in(
+            "\n".join(lines_with(ended.stderr, (b"retrydelay", b"retry in", b"reset after", b"retry after")))
+        )
+    return at
 
 
 def _words(error: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal as signals
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel
+
+from beatctl.activities.agents.reset_time import machine_time, reset_time
 
 Kind = Literal["done", "failed", "rate-limited", "overloaded", "authentication", "missing"]
 """`overloaded`: the service could not take the run just now, whoever asks; a limit is the account's own."""
@@ -75,6 +78,8 @@ class Ended:
     last_message_file: Path
     exit_code: int | None
     signal: int | None
+    at: float | None = None
+    """When it ended, unix seconds: what "resets 10pm" is to be seen from. None: just now."""
 
     @property
     def well(self) -> bool:
@@ -89,6 +94,17 @@ class Ended:
             return f"was ended by {signals.Signals(self.signal).name}"
         except ValueError:
             return f"was ended by signal {self.signal}"
+
+    def reset_in(self, text: str) -> float | None:
+        """When the limit ends of which this run tells in `text`, unix seconds."""
+        return reset_time(text, machine_time(time.time() if self.at is None else self.at))
+
+
+def told_reset(seconds: float | None) -> float | None:
+    """A moment from an agent's event, in unix seconds; some have milliseconds. None for what is none."""
+    if seconds is None or not 0 < seconds < 1e14:
+        return None
+    return seconds / 1000 if seconds > 1e11 else seconds
 
 
 def paragraph(text: str, longest: int = LONGEST_SUMMARY) -> str:

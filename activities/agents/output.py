@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ Event = dict[str, Any]
 
 _LONGEST_LINE = 16 << 20
 _TAIL = 64 << 10
+_CHUNK = 1 << 20
+_LONGEST_QUOTED = 16 << 10
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 
 
@@ -59,6 +62,43 @@ def said_lines(tail: bytes) -> list[str]:
     """The lines that say something, oldest first, without colours and without overwritten progress."""
     lines = tail.decode("utf-8", "replace").split("\n")
     return [said for line in lines if (said := _ESCAPES.sub("", line).strip().rpartition("\r")[2].strip())]
+
+
+def lines_with(path: Path, words: Sequence[bytes], most: int = 100) -> list[str]:
+    """The last lines of a whole file, oldest first, that have one of these words (small letters) in them.
+
+    Of a line over 16 KiB, what is around the word. A megabyte is held in memory at a time.
+    """
+    found: deque[str] = deque(maxlen=most)
+    rest = b""
+    try:
+        with packed.opened(path) as file:
+            while chunk := file.read(_CHUNK):
+                whole, newline, rest = (rest + chunk).rpartition(b"\n")
+                if not newline and len(rest) > 2 * _CHUNK:  # a line without an end
+                    whole, rest = rest, b""
+                found.extend(_lines_with(whole, words))
+    except (OSError, EOFError):
+        pass
+    found.extend(_lines_with(rest, words))
+    return list(found)
+
+
+def _lines_with(text: bytes, words: Sequence[bytes]) -> Iterator[str]:
+    small = text.lower()
+    lines: dict[int, int] = {}
+    for word in words:  # much faster than one expression for all
+        at = small.find(word)
+        while at >= 0:
+            lines.setdefault(text.rfind(b"\n", 0, at) + 1, at)
+            end = text.find(b"\n", at)
+            at = small.find(word, end) if end >= 0 else -1
+    for start, at in sorted(lines.items()):
+        begin = max(start, at - _LONGEST_QUOTED // 4)
+        end = text.find(b"\n", begin, begin + _LONGEST_QUOTED)
+        yield _ESCAPES.sub(
+            "", text[begin : end if end >= 0 else begin + _LONGEST_QUOTED].decode("utf-8", "replace")
+        ).strip()
 
 
 def tail_of(path: Path, most: int = _TAIL) -> bytes:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from beatctl.activities.agents.definition import AgentDefinition
 
-AgentKind = Literal["claude", "codex", "gemini", "configured", "command"]
+AgentKind = Literal["claude", "codex", "gemini", "opencode", "configured", "command"]
 Permissions = Literal["workspace", "full"]
 
 

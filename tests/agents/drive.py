@@ -16,7 +16,12 @@ from beatctl.activities.agents.spec import Permissions
 from tests.agents.scripted_llm import Outcome, Script, serve
 from tests.support import wait_until
 
-MODELS = {"claude": "claude-sonnet-4-5", "codex": "gpt-5", "gemini": "gemini-2.5-pro"}
+MODELS = {
+    "claude": "claude-sonnet-4-5",
+    "codex": "gpt-5",
+    "gemini": "gemini-2.5-pro",
+    "opencode": "scripted/scripted-1",
+}
 TIME_LIMIT_S = 120.0
 
 
@@ -34,6 +39,10 @@ class Case:
     words: list[str] = field(default_factory=list)
     """Words put at the end of the command line."""
     prompt: str = "Run the command."
+    session: str | None = None
+    """The agent's own, of an earlier run in the same folder, to go on with."""
+    model: str | None = None
+    """Another than the usual one."""
     killed: bool = False
     """Told to end by SIGTERM once it waits for the model."""
 
@@ -61,6 +70,13 @@ CASES = {
     "gemini-login": Case("gemini", environ={"GEMINI_API_KEY": ""}),
     "gemini-denied": Case("gemini", command="npm install left-pad", allowed=["npm test"]),
     "gemini-killed": Case("gemini", "hang", killed=True),
+    "opencode-ok": Case("opencode", allowed=["echo hello"]),
+    "opencode-429": Case("opencode", "429"),
+    "opencode-401": Case("opencode", "401"),
+    "opencode-500": Case("opencode", "500"),
+    "opencode-denied": Case("opencode", command="npm install left-pad", allowed=["npm test"]),
+    "opencode-killed": Case("opencode", "hang", killed=True),
+    "opencode-model": Case("opencode", model="scripted/no-such-model"),
 }
 
 
@@ -108,6 +124,7 @@ def environment(agent: str, address: str, folder: Path, path: str) -> dict[str, 
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     environ = {"PATH": path, "HOME": str(home), "TMPDIR": str(temporary), "LANG": "C.UTF-8", "TZ": "UTC"}
+    environ["PWD"] = str(folder / "work")
     if agent == "claude":
         return environ | {
             "ANTHROPIC_BASE_URL": address,
@@ -117,15 +134,28 @@ def environment(agent: str, address: str, folder: Path, path: str) -> dict[str, 
         }
     if agent == "codex":
         settings = home / ".codex"
-        settings.mkdir()
+        settings.mkdir(exist_ok=True)
         (settings / "config.toml").write_text(
             'model_provider = "scripted"\n[model_providers.scripted]\nname = "scripted"\n'
             f'base_url = "{address}/v1"\nenv_key = "SCRIPTED_KEY"\nwire_api = "responses"\n'
             "request_max_retries = 1\nstream_max_retries = 1\n"
         )
         return environ | {"CODEX_HOME": str(settings), "SCRIPTED_KEY": "scripted"}
+    if agent == "opencode":
+        model = {"name": "scripted", "cost": {"input": 1, "output": 2}, "limit": {"context": 100_000, "output": 1000}}
+        provider = {
+            "npm": "@ai-sdk/openai-compatible",
+            "name": "scripted",
+            "options": {"baseURL": f"{address}/v1", "apiKey": "scripted"},
+            "models": {"scripted-1": model},
+        }
+        return environ | {
+            "OPENCODE_CONFIG_CONTENT": json.dumps({"provider": {"scripted": provider}}),
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+        }
     settings = home / ".gemini"
-    settings.mkdir()
+    settings.mkdir(exist_ok=True)
     (settings / "settings.json").write_text(json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}}))
     return environ | {"GOOGLE_GEMINI_BASE_URL": address, "GEMINI_API_KEY": "scripted"}
 
@@ -146,12 +176,14 @@ def drive(case: Case, folder: Path, path: str) -> Driven:
         spec = agents.resolve(
             case.agent,
             environ,
-            model=MODELS[case.agent],
+            model=case.model or MODELS[case.agent],
             permissions=case.permissions,
             allowed_commands=case.allowed,
             directory=work,
         )
-        given = agents.command_line(spec, case.prompt, prompt_file, last_message_file=folder / "last-message.txt")
+        given = agents.command_line(
+            spec, case.prompt, prompt_file, last_message_file=folder / "last-message.txt", session=case.session
+        )
         with (
             (folder / "stdout").open("wb") as stdout,
             (folder / "stderr").open("wb") as stderr,
@@ -190,6 +222,11 @@ def without_traces(text: str, folder: Path, path: str) -> str:
     text = re.sub(r'("(?:duration|ttft|time_to_request|retry_delay)\w*":)[\d.]+', r"\g<1>1", text)
     text = re.sub(r"(__run_shell_command)_\d+_", r"\1_1_", text)
     text = re.sub(r'("resetsAt":)\d+', r"\g<1>1767229200", text)
+    text = re.sub(r"\b(ses|msg|prt)_\w{20,}", r"\1_1", text)
+    text = re.sub(r'("(?:timestamp|start|end)":)\d{13}', r"\g<1>1767225600000", text)
+    text = re.sub(r"err_[0-9a-f]{8}\b", "err_1", text)
+    text = re.sub(r'"date":"[^"]*"', '"date":"Thu, 01 Jan 2026 00:00:00 GMT"', text)
+    text = re.sub(r"(resets_at\W+)\d{10}", r"\g<1>1767229200", text)
     text = re.sub(r"\b\d\d?:\d\d ?([aApP][mM])", r"1:00 \1", text)
     lines = [_short(line) for line in text.splitlines() if not re.match(r"\s+at ", line)]
     return "".join(f"{line}\n" for line in lines)

@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beatctl.activities.agents import AgentSpec, Prompted, command_line
-from beatctl.activities.agents.claude import rules
+from beatctl.activities.agents.claude_rules import rules
 from beatctl.activities.agents.gemini import starts
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentKind, Permissions
 
 PROMPT_FILE = Path("/state/runs/1/agent.prompt.md")
 LAST = Path("/state/runs/1/agent.last-message.txt")
-KINDS: list[AgentKind] = ["claude", "codex", "gemini"]
+KINDS: list[AgentKind] = ["claude", "codex", "gemini", "opencode"]
+IN_ARGUMENTS: list[AgentKind] = ["claude", "codex", "gemini"]
+"""Those that are given the prompt as an argument."""
 
 
 def prompted(
@@ -76,11 +78,25 @@ def test_gemini_may_edit_and_run_the_evaluator_and_nothing_else() -> None:
     assert "--allowed-tools=run_shell_command" not in argv
 
 
+def test_opencode_reads_the_prompt_as_it_is_and_may_run_the_evaluator_and_nothing_else() -> None:
+    given_line = prompted("opencode", allowed=["npm test && du -b dist"])
+    assert given_line.argv == ["/bin/opencode", "run", "--format", "json"]
+    assert given_line.stdin == str(PROMPT_FILE)
+    rules = json.loads(given_line.environment["OPENCODE_PERMISSION"])
+    assert rules["edit"] == "allow"
+    assert next(iter(rules["bash"].items())) == ("*", "deny")  # the last rule that matches counts
+    assert {"npm test *", "du -b dist *"} <= set(rules["bash"])
+    # A question that nobody answers would end the run.
+    assert "ask" not in given_line.environment["OPENCODE_PERMISSION"]
+
+
 def test_full_permissions_are_each_agents_own_bypass() -> None:
     assert "--dangerously-skip-permissions" in prompted("claude", permissions="full").argv
     assert "--dangerously-bypass-approvals-and-sandbox" in prompted("codex", permissions="full").argv
     assert "-s" not in prompted("codex", permissions="full").argv
     assert "yolo" in prompted("gemini", permissions="full").argv
+    assert "--auto" in prompted("opencode", permissions="full").argv
+    assert prompted("opencode", permissions="full").environment == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,9 +104,12 @@ def test_workspace_permissions_never_bypass(kind: AgentKind) -> None:
     line = " ".join(prompted(kind, allowed=["npm test"]).argv)
     assert "dangerously" not in line
     assert "yolo" not in line
+    assert "--auto" not in line
 
 
-@pytest.mark.parametrize(("kind", "flag"), [("claude", "--model"), ("codex", "-m"), ("gemini", "-m")])
+@pytest.mark.parametrize(
+    ("kind", "flag"), [("claude", "--model"), ("codex", "-m"), ("gemini", "-m"), ("opencode", "-m")]
+)
 def test_the_model_is_passed_on(kind: AgentKind, flag: str) -> None:
     argv = prompted(kind, model="some-model").argv
     assert argv[argv.index(flag) + 1] == "some-model"
@@ -98,13 +117,19 @@ def test_the_model_is_passed_on(kind: AgentKind, flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("claude", ("--resume", "s-1")), ("codex", ("resume", "s-1", "--")), ("gemini", ("-r", "s-1"))]
+    ("kind", "words"),
+    [
+        ("claude", ("--resume", "s-1")),
+        ("codex", ("resume", "s-1", "--")),
+        ("gemini", ("-r", "s-1")),
+        ("opencode", ("-s", "s-1")),
+    ],
 )
 def test_the_agents_own_session_goes_on(kind: AgentKind, words: tuple[str, ...]) -> None:
     argv = prompted(kind, model="m", root=Path("/repository"), session="s-1").argv
     start = argv.index("s-1") - 1
     assert tuple(argv[start : start + len(words)]) == words
-    assert not {"--resume", "resume", "-r"} & set(prompted(kind).argv)
+    assert words[0] not in prompted(kind, permissions="full").argv
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,19 +143,19 @@ def test_the_users_own_arguments_come_after_ours(kind: AgentKind, session: str |
         assert argv[start + 2 :] == [*(["resume", "s-1"] if session else []), "--", "lower n"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_ARGUMENTS)
 def test_below_the_repositorys_top_all_of_it_may_be_edited(kind: AgentKind) -> None:
     assert any("/repository" in word for word in prompted(kind, root=Path("/repository")).argv)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_ARGUMENTS)
 def test_a_goal_that_begins_with_a_dash_is_no_option(kind: AgentKind) -> None:
     argv = prompted(kind, "- lower n").argv
     assert "\n- lower n" in argv
     assert "- lower n" not in argv
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_ARGUMENTS)
 def test_a_prompt_no_argument_can_hold_goes_through_standard_input(kind: AgentKind) -> None:
     assert prompted(kind, "x" * 32768).stdin is None
     long = prompted(kind, "é" * 20_000)

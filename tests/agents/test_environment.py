@@ -8,7 +8,7 @@ import pytest
 
 from beatctl.activities.agents import child_environment
 
-# Measured: what a command sees that claude 2.1, codex 0.169 and gemini 0.61 run.
+# Measured: what a command sees that claude 2.1, codex 0.169, gemini 0.61 and opencode 1.18 run.
 FROM_CLAUDE = {
     "AI_AGENT": "claude-code_2-1-197_agent",
     "CLAUDECODE": "1",
@@ -50,6 +50,7 @@ FROM_GEMINI = {
     "GIT_CONFIG_SYSTEM": "/dev/null",
     "GIT_ASKPASS": "",
 }
+FROM_OPENCODE = {"OPENCODE": "1", "OPENCODE_PID": "4711", "AGENT": "1"}
 OUTER_LOOP = {
     "BEATCTL_TRY": "x",
     "BEATCTL_LOOP": "k3f9",
@@ -82,6 +83,8 @@ USERS = {
     "GEMINI_SANDBOX": "docker",
     "GEMINI_CLI_HOME": "/g",
     "GEMINI_CLI_SYSTEM_SETTINGS_PATH": "/g.json",
+    "OPENCODE_CONFIG_CONTENT": "{}",
+    "OPENCODE_API_KEY": "k",
     "GIT_AUTHOR_NAME": "Ada",
     "GIT_SSH_COMMAND": "ssh -i k",
     "IS_SANDBOX": "1",
@@ -91,7 +94,7 @@ USERS = {
 }
 
 
-@pytest.mark.parametrize("outer", [FROM_CLAUDE, FROM_CODEX, FROM_GEMINI, OUTER_LOOP])
+@pytest.mark.parametrize("outer", [FROM_CLAUDE, FROM_CODEX, FROM_GEMINI, FROM_OPENCODE, OUTER_LOOP])
 def test_what_an_outer_agent_added_is_gone_and_what_the_user_set_is_there(outer: dict[str, str]) -> None:
     assert child_environment(USERS | outer) == USERS
 
@@ -103,6 +106,7 @@ def test_common_settings_are_the_users_where_no_agent_set_them() -> None:
         "PAGER": "cat",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_ASKPASS": "",
+        "AGENT": "1",
     }
     assert child_environment(users) == users
     assert child_environment({"GEMINI_CLI": "1", "GIT_CONFIG_GLOBAL": "/my/config"}) == {

@@ -1,4 +1,4 @@
-"""The real claude, codex and gemini, driven against the scripted model: run with `-m real_agents`."""
+"""The real claude, codex, gemini and opencode, driven against the scripted model: run with `-m real_agents`."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_the_real_program_ends_as_its_recording_does(name: str, place: Path, pat
     assert (outcome.reset_at is None) == (recorded.reset_at is None)
 
 
-@pytest.mark.parametrize("agent", ["claude", "codex", "gemini"])
+@pytest.mark.parametrize("agent", ["claude", "codex", "gemini", "opencode"])
 def test_the_real_program_edits_the_workspace(agent: str, place: Path, path: str) -> None:
     driven = run(CASES[f"{agent}-ok"], place, path)
     assert (driven.workspace / "made-by-agent.txt").read_text() == "hello\n"
 
 
-@pytest.mark.parametrize("agent", ["claude", "codex", "gemini"])
+@pytest.mark.parametrize("agent", ["claude", "codex", "gemini", "opencode"])
 def test_full_permissions_let_it_run_what_it_likes(agent: str, place: Path, path: str) -> None:
     case = Case(agent, command="mkfifo made && echo made", permissions="full", environ={"IS_SANDBOX": "1"})
     driven = run(case, place, path)
@@ -65,7 +65,7 @@ def test_full_permissions_let_it_run_what_it_likes(agent: str, place: Path, path
     assert (driven.workspace / "made").exists()
 
 
-@pytest.mark.parametrize("agent", ["claude", "codex", "gemini"])
+@pytest.mark.parametrize("agent", ["claude", "codex", "gemini", "opencode"])
 @pytest.mark.parametrize("prompt", ["- lower n", "review", "x y z\n" * 9000 + "THE END"], ids=["dash", "word", "long"])
 def test_the_whole_prompt_reaches_the_model(agent: str, prompt: str, place: Path, path: str) -> None:
     driven = run(replace(CASES[f"{agent}-ok"], prompt=prompt), place, path)
@@ -74,7 +74,7 @@ def test_the_whole_prompt_reaches_the_model(agent: str, prompt: str, place: Path
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-@pytest.mark.parametrize("agent", ["claude", "gemini"])
+@pytest.mark.parametrize("agent", ["claude", "gemini", "opencode"])
 def test_the_evaluator_may_be_run_however_it_is_written(agent: str, evaluator: str, place: Path, path: str) -> None:
     work = place / "run" / "work"
     work.mkdir(parents=True)
@@ -83,6 +83,17 @@ def test_the_evaluator_may_be_run_however_it_is_written(agent: str, evaluator: s
     outcome = run(Case(agent, command=evaluator, allowed=[evaluator]), place, path).outcome
     assert outcome.ok, outcome
     assert "not allowed" not in outcome.summary
+
+
+@pytest.mark.parametrize("agent", ["claude", "codex", "gemini", "opencode"])
+def test_the_agents_own_session_goes_on(agent: str, place: Path, path: str) -> None:
+    first = run(replace(CASES[f"{agent}-ok"], prompt="The word is heliotrope."), place, path)
+    assert first.outcome.ok, first.outcome
+    again = replace(CASES[f"{agent}-ok"], prompt="Which word?", session=first.outcome.session_id)
+    second = run(again, place, path)
+    assert second.outcome.ok, second.outcome
+    assert second.outcome.session_id == first.outcome.session_id
+    assert "heliotrope" in str(second.script.prompts)
 
 
 def test_a_command_substitution_is_never_allowed_by_claude(place: Path, path: str) -> None:

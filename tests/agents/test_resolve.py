@@ -13,6 +13,7 @@ VERSIONS = {
     "claude": "echo '2.1.197 (Claude Code)'",
     "codex": "echo 'codex-cli 0.169.0'",
     "gemini": "echo 0.61.0",
+    "opencode": "echo 1.18.33",
 }
 
 
@@ -48,8 +49,8 @@ def test_a_known_agent_is_resolved_with_its_path_and_version(tmp_path: Path, env
     )
 
 
-def test_the_default_is_the_first_of_claude_codex_gemini(tmp_path: Path, environ: dict[str, str]) -> None:
-    for name in ("gemini", "codex", "claude"):
+def test_the_default_is_the_first_of_claude_codex_gemini_opencode(tmp_path: Path, environ: dict[str, str]) -> None:
+    for name in ("opencode", "gemini", "codex", "claude"):
         install(tmp_path, name)
         assert resolve(None, environ).name == name
 

@@ -13,7 +13,7 @@ from beatctl.activities.agents.registry import ADAPTERS
 from beatctl.activities.agents.spec import AgentKind
 
 RECORDINGS = Path(__file__).parent / "recordings"
-KINDS: dict[str, AgentKind] = {"claude": "claude", "codex": "codex", "gemini": "gemini"}
+KINDS: dict[str, AgentKind] = {"claude": "claude", "codex": "codex", "gemini": "gemini", "opencode": "opencode"}
 
 
 def said(kind: AgentKind, *events: Any) -> str:
@@ -37,6 +37,10 @@ def gemini(name: str, **given: Any) -> str:
     return said("gemini", {"type": "tool_use", "tool_name": name, "parameters": given})
 
 
+def opencode(name: str, **given: Any) -> str:
+    return said("opencode", {"type": "tool_use", "part": {"tool": name, "state": {"input": given}}})
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -46,6 +50,8 @@ def gemini(name: str, **given: Any) -> str:
         ("codex-ok", ["starting", "running echo hello > made-by-agent.txt", "Done: ran the command."]),
         ("codex-429", ["starting", "You’ve hit your usage limit."]),
         ("gemini-ok", ["starting, model gemini-2.5-pro", "running echo hello > made-by-agent.txt", "Done: ran"]),
+        ("opencode-ok", ["starting", "running echo hello > made-by-agent.txt", "Done: ran the command."]),
+        ("opencode-401", ["Incorrect API key provided."]),
     ],
 )
 def test_a_person_can_follow_what_an_agent_does(name: str, words: list[str]) -> None:
@@ -103,6 +109,11 @@ def test_json_is_never_shown_whatever_the_run_was(path: Path) -> None:
         (gemini("run_shell_command", command="npm test"), "running npm test"),
         (gemini("search_file_content", pattern="moment"), "searching for moment"),
         (gemini("new_tool"), "using new_tool"),
+        (opencode("edit", filePath="/work/src/a.ts"), "editing src/a.ts"),
+        (opencode("bash", command="npm test"), "running npm test"),
+        (opencode("grep", pattern="moment"), "searching for moment"),
+        (opencode("task", description="find callers"), "with a subagent: find callers"),
+        (opencode("new_tool"), "using new_tool"),
     ],
 )
 def test_tools_are_told_by_what_they_do_and_to_which_file(words: str, expected: str) -> None:

@@ -84,5 +84,5 @@ def test_closed_streams_are_no_error(beatctl: Beatctl, place: Path) -> None:
 def test_without_loops_the_bare_command_says_what_to_type(beatctl: Beatctl, place: Path) -> None:
     said = beatctl(cwd=place, expect=0, env={"PATH": "/nowhere"}).stdout
     assert said.count("beatctl start") == 2
-    assert "No claude, codex or gemini on PATH" in said
+    assert "No claude, codex, gemini or opencode on PATH" in said
     assert not beatctl.home.exists()
