@@ -49,6 +49,7 @@ COMMANDS = {
     "undo": Entry("change:undo", "Put the folder back as it was.", "beatctl undo k3f9"),
     "gc": Entry("gc.command:gc", "Free what ended loops left.", "beatctl gc --older-than 30d"),
     "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
+    "mcp": Entry("mcp.command:mcp", "Let agents start and steer loops, by MCP.", "beatctl mcp"),
     "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),
     "up": Entry("engine:up", "Run the Temporal server and a worker.", "beatctl up -d"),
     "down": Entry("engine:down", "End server and worker.", "beatctl down"),

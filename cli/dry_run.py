@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from beatctl.cli import dry_run_report, problems
-from beatctl.cli.follow import noted_signals
-from beatctl.cli.measuring import TIMES, Interrupted, measure
+from beatctl.cli.follow import Signals, noted_signals
+from beatctl.cli.measuring import TIMES, Interrupted, Measured, measure
 from beatctl.cli.output import out, out_json, say, visible
 from beatctl.cli.render import score
 from beatctl.cli.units import in_words
@@ -19,41 +19,47 @@ if TYPE_CHECKING:
     from beatctl.cli.preparing import Prepared
 
 
-def dry_run(
-    loops: Loops,
-    prepared: Prepared,
-    *,
-    as_json: bool,
-) -> int:
+def dry_run(loops: Loops, prepared: Prepared, *, as_json: bool) -> int:
     """Measure, tell, and give the folder back. Returns the exit code: 3 where a loop could not begin."""
-    chosen, place, root, origin = prepared.chosen, prepared.place, prepared.root, prepared.origin
-    loops.check_home()
-    for line in left_behind(origin, chosen, loops.environ) if origin is not None else []:
-        say(line)
-    say(f"Measuring {place}, {max(TIMES, chosen.samples)} times; no agent runs.")
     try:
         with noted_signals() as signals:
-            measured = measure(
-                loops,
-                chosen,
-                prepared.agent,
-                place,
-                root,
-                origin,
-                allow_large=prepared.typed.allow_large,
-                signals=signals,
-                tell=_tell,
-            )
+            measured = tried_out(loops, prepared, signals)
     except Interrupted:
         say("Interrupted: nothing runs any more, the folder is as before.")
         return problems.DETACHED
     if as_json:
         out_json(dry_run_report.as_json(measured))
     else:
-        where = f"{place}, in a worktree that was removed again" if origin is not None else f"{place}, as it was before"
+        where = gave_back(prepared)
         for line in dry_run_report.lines(measured, where=where):
             out(line)
     return problems.ENVIRONMENT if measured.problem is not None else 0
+
+
+def tried_out(loops: Loops, prepared: Prepared, signals: Signals) -> Measured:
+    """Measure as a loop would begin, saying what comes out; the folder is as before. Raises Usage, Unavailable, and
+    Interrupted once a signal came."""
+    loops.check_home()
+    for line in left_behind(prepared.origin, prepared.chosen, loops.environ) if prepared.origin is not None else []:
+        say(line)
+    say(f"Measuring {prepared.place}, {max(TIMES, prepared.chosen.samples)} times; no agent runs.")
+    return measure(
+        loops,
+        prepared.chosen,
+        prepared.agent,
+        prepared.place,
+        prepared.root,
+        prepared.origin,
+        allow_large=prepared.typed.allow_large,
+        signals=signals,
+        tell=_tell,
+    )
+
+
+def gave_back(prepared: Prepared) -> str:
+    """Where it was measured, and what became of that."""
+    made = prepared.origin is not None
+    return f"{prepared.place}, " + ("in a worktree that was removed again" if made else "as it was before")
 
 
 def _tell(name: str, result: EvaluatorResult) -> None:

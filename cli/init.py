@@ -1,4 +1,4 @@
-"""`init`: write a loop file with every key explained; never over what is there."""
+"""`init`: write a loop file with every key explained, or an MCP server's entry; never over what is there."""
 
 from __future__ import annotations
 
@@ -22,15 +22,36 @@ _LOCKS = {"yarn.lock": "yarn test", "pnpm-lock.yaml": "pnpm test"}
 
 def init(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="loop.toml; or beatctl.toml, for all loops.", show_default=False)
-    ] = LOOP_FILE,
+        str | None,
+        typer.Argument(metavar="FILE", help="loop.toml; or beatctl.toml, for all loops.", show_default=False),
+    ] = None,
+    mcp: Annotated[
+        str | None,
+        typer.Option(
+            "--mcp",
+            metavar="claude|codex|gemini|all",
+            help="Instead: let this agent program use beatctl.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write a new one and keep the old one beside it.")] = False,
     as_json: Json = False,
 ) -> int:
     """Write a loop file to fill in.
 
-    Every key is in it, with a sentence and its default. beatctl start -f loop.toml runs it.
+    Every key is in it, with a sentence and its default. beatctl start -f loop.toml runs it. With --mcp nothing of that,
+    but beatctl's MCP server among those of the agent program; what else is there stays.
     """
+    if mcp is not None:
+        from beatctl.cli.mcp.clients import write_entries
+
+        if file is not None:
+            raise Usage(f"--mcp writes no loop file: leave out {file}, or --mcp.", help_of="init")
+        return write_entries(mcp, force=force, as_json=as_json)
+    return _write_file(LOOP_FILE if file is None else file, force, as_json)
+
+
+def _write_file(file: str, force: bool, as_json: bool) -> int:
     from beatctl.cli import loop_template
 
     path = Path(file).expanduser()
@@ -95,7 +116,7 @@ def write_new(path: Path, shown: str, text: str, force: bool) -> Path | None:
     if path.is_dir():
         raise Usage(f"{shown} is a folder. Name a file in it: {shown.rstrip('/')}/loop.toml", help_of="init")
     try:
-        kept = _kept(path) if force else None
+        kept = keep_copy(path) if force else None
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             fresh.write_text(text, encoding="utf-8")
@@ -116,7 +137,7 @@ def write_new(path: Path, shown: str, text: str, force: bool) -> Path | None:
         raise Usage(f"{shown} can't be written: {problem.strerror or problem}.", help_of="init") from None
 
 
-def _kept(path: Path) -> Path | None:
+def keep_copy(path: Path) -> Path | None:
     """Copy what is there to a name that nothing has yet."""
     try:
         content = path.read_bytes()

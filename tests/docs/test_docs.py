@@ -75,3 +75,10 @@ def test_every_row_of_the_table_of_faults_names_a_test_there_is() -> None:
         assert found, row
         source = (ROOT / "tests" / found[1]).read_text(encoding="utf-8")
         assert re.search(rf"^(async )?def {found[2]}\(", source, re.MULTILINE), row
+
+
+def test_the_page_on_mcp_has_every_tool_in_the_order_agents_see() -> None:
+    from beatctl.cli.mcp.server import TOOLS
+
+    text = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [tool.name for tool in TOOLS]
