@@ -86,6 +86,8 @@ def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str 
                 status = status.model_copy(
                     update={key: _relabelled(getattr(status, key), row) for key in ("baseline", "best", "base")}
                 )
+        if row.tree is not None and row.repeat_of is None:
+            row = row.model_copy(update={"repeat_of": ledger.first_with(status.id, row.tree, before=row.iteration)})
         faults.point("conclude:before-ledger")
         ledger.write(status, *lost, row, lasting=row.duration_s >= _WORTH_A_SYNC_S)
         return row.snapshot

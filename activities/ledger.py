@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
-from beatctl.activities.ledger_versions import migrate, missing_migrations
+from beatctl.activities.ledger_versions import KEPT, TREE, migrate, missing_migrations
+from beatctl.activities.sessions import Session
 
 Verdict = Literal["baseline", "pass", "fail", "keep", "discard", "inconclusive", "crash", "timeout", "tampered"]
 State = Literal["running", "paused", "waiting", "finished"]
@@ -90,6 +91,10 @@ class Row(BaseModel):
     agent: AgentRow | None = None
     evaluator: EvaluatorRow | None = None
     snapshot: str | None = None
+    tree: str | None = None
+    """What git calls the snapshot's content: the same for the same files."""
+    repeat_of: int | None = None
+    """The earliest experiment (0: the baseline) with the same files; where it changed nothing, its parent."""
     parent: int | None = None
     summary: str = ""
     reason: str | None = None
@@ -146,6 +151,8 @@ class Experiment(BaseModel):
     score: float | None = None
     summary: str = ""
     reason: str | None = None
+    parent: int | None = None
+    repeat_of: int | None = None
 
 
 _EXPERIMENTS = TypeAdapter(list[Experiment])
@@ -226,6 +233,8 @@ class Status(BaseModel):
     """What the user told the agent, oldest first: every prompt carries them."""
     warnings: list[str] = []
     """What of the folder could not be protected, in sentences."""
+    sessions: list[Session] = []
+    """With `--memory session`: those that the agents' next runs go on with."""
     version: int = 0
     """Grows with each change; an older status never replaces a newer one."""
 
@@ -361,6 +370,23 @@ class Ledger:
         words = "select row from rows where loop = ? and iteration > 0 order by iteration desc limit ?"
         found = self._connection().execute(words, (loop, newest)).fetchall()
         return _EXPERIMENTS.validate_json("[" + ",".join(text for (text,) in found) + "]")
+
+    def kept_experiments(self, loop: str, *, before: int, newest: int) -> list[Experiment]:
+        """The newest of the rows with `0 < iteration < before` that were kept or passed, newest first."""
+        words = (
+            f"select row from rows indexed by rows_kept where loop = ? and iteration > 0 and iteration < ? and {KEPT} "
+            "order by iteration desc limit ?"
+        )
+        found = self._connection().execute(words, (loop, before, newest)).fetchall()
+        return _EXPERIMENTS.validate_json("[" + ",".join(text for (text,) in found) + "]")
+
+    def first_with(self, loop: str, tree: str, *, before: int) -> int | None:
+        """The earliest row with `iteration < before` whose snapshot has these files."""
+        words = (
+            f"select min(iteration) from rows indexed by rows_by_tree where loop = ? and {TREE} = ? and iteration < ?"
+        )
+        (found,) = self._connection().execute(words, (loop, tree, before)).fetchone()
+        return None if found is None else int(found)
 
     def course(self, loop: str, *, after: int = -1) -> list[tuple[int, str, float | None]]:
         """Iteration, verdict and score of the rows with `iteration > after`, oldest first: quick for thousands."""

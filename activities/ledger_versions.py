@@ -29,9 +29,19 @@ def _runs_files_beside_each_other(db: sqlite3.Connection, home: Path) -> None:
     flatten(home / "loops")
 
 
+TREE = "json_extract(row, '$.tree')"
+KEPT = "json_extract(row, '$.verdict') in ('keep', 'pass')"
+"""As queries have to write them too, for the indexes below to be used; they name the index, or SQLite takes the key."""
+
+
+def _indexes_for_prompts(db: sqlite3.Connection, home: Path) -> None:
+    db.execute(f"create index if not exists rows_by_tree on rows (loop, {TREE}, iteration)")
+    db.execute(f"create index if not exists rows_kept on rows (loop, iteration) where {KEPT}")
+
+
 Migration = Callable[[sqlite3.Connection, Path], None]
 
-_MIGRATIONS: list[Migration] = [_first_tables, _runs_files_beside_each_other]
+_MIGRATIONS: list[Migration] = [_first_tables, _runs_files_beside_each_other, _indexes_for_prompts]
 """Each takes the ledger, and what its version vouches for of the home it lies in, from the version that is its place in
 this list to the next. What it does to files may be cut short at any moment, and is repeated then.
 

@@ -18,11 +18,14 @@ from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.child import Finished, run_child
 from beatctl.activities.doing import tell
 from beatctl.activities.home import Home, LoopFolder
-from beatctl.activities.ledger import Ledger
+from beatctl.activities.ledger import Experiment, Ledger
 from beatctl.activities.notes import kept_notes
 from beatctl.activities.processes import CommandSpec, Spawner
-from beatctl.activities.prompt import MOST_EXPERIMENTS, Standing, Task, compose, last_evaluator_output
+from beatctl.activities.prompt import Standing, Task, compose, last_evaluator_output
+from beatctl.activities.prompt_memory import most_rows
+from beatctl.activities.prompt_template import TemplateProblem
 from beatctl.activities.run_files import beside
+from beatctl.activities.sessions import Session
 from beatctl.activities.text import clean
 from beatctl.activities.tickets import Hold, Ticket
 from beatctl.activities.turns import NotStarted, Turns, Word
@@ -43,6 +46,8 @@ class RunAgentInput(BaseModel):
     directory: str
     worktree: str
     standing: Standing
+    session: Session | None = None
+    """The agent's own, that it goes on with where it has an id."""
     as_of: int | None = None
     """The version of the loop's status that the decision rests on: while the run waits for its turn, a newer one makes
     it `unstarted`. None: whatever comes, it is wanted."""
@@ -61,6 +66,7 @@ AgentStatus = Literal[
     "rate-limited",
     "overloaded",
     "unstarted",
+    "session-refused",
 ]
 
 
@@ -70,7 +76,8 @@ class AgentResult(BaseModel):
     status: AgentStatus
     """`edited`: not started, since the user's files had changed; `missing`: its program is not there any more;
     `unstarted`: its turn did not come before there was something else to do; `rate-limited`: the account's limit is
-    reached; `overloaded`: the service takes nobody's runs just now."""
+    reached; `overloaded`: the service takes nobody's runs just now; `session-refused`: it could not go on with its
+    session."""
     error: str | None = None
     summary: str = ""
     edits: list[str] = []
@@ -80,6 +87,9 @@ class AgentResult(BaseModel):
     cost_usd: float | None = None
     cost_estimated: bool = False
     tokens: int | None = None
+    session_cost_usd: float = 0.0
+    """Of all runs of its session so far, where the agent tells it so: `cost_usd` and `tokens` are this run's alone."""
+    session_tokens: int = 0
     version: str | None = None
     """As the run itself told it; else as the program tells it, which may have been updated since the start."""
     reset_at: float | None = None
@@ -90,6 +100,8 @@ class AgentResult(BaseModel):
     lost: int = 0
     waited_s: float = 0.0
     """For its turn, before it started."""
+    prompt_problem: str | None = None
+    """Why the user's template could not be used: beatctl's own prompt was sent."""
 
 
 class _Edited(Exception):
@@ -105,15 +117,17 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, 
     step = given.standing.step
     what = f"{given.agent.name} step {step}" if step > 1 else given.agent.name
     word = Word(ledger, given.as_of, given.not_after)
+    problem: str | None = None
 
     def prepare(run: Path) -> CommandSpec:
+        nonlocal problem
         edits = Workspace.load(loop).edits(restored_s=_JUST_NOW_S)
         if edits:
             raise _Edited(edits)
         if not os.path.isdir(given.directory):
             text = f"{given.directory} is gone. Put it back, then: beatctl resume {given.loop}"
             raise WorkspaceProblem(text, "folder-gone")
-        prompt = prompt_of(home, ledger, given)
+        prompt, problem = prompt_of(home, ledger, given)
         run.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         prompt_file(run).write_text(clean(prompt), encoding="utf-8")
         last_message.unlink(missing_ok=True)  # a lost try's is not this one's
@@ -146,7 +160,7 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, 
         except NotStarted:
             return AgentResult(status="unstarted")
     result = await asyncio.to_thread(_read, given, finished, last_message, environment_of(loop))
-    return result.model_copy(update={"waited_s": turn.waited_s})
+    return result.model_copy(update={"waited_s": turn.waited_s, "prompt_problem": problem})
 
 
 def prompt_file(run: Path) -> Path:
@@ -163,7 +177,12 @@ def command_of(given: RunAgentInput, prompt: str, run: Path) -> agents.Prompted:
     """The agent's command line for a prompt that lies in the run's file."""
     root = Path(given.worktree) if given.worktree != given.directory else None
     return agents.command_line(
-        given.agent, prompt, prompt_file(run), last_message_file=last_message_file(run), root=root
+        given.agent,
+        prompt,
+        prompt_file(run),
+        last_message_file=last_message_file(run),
+        root=root,
+        session=given.session.id if given.session is not None else None,
     )
 
 
@@ -173,16 +192,25 @@ def restore_known(loop: LoopFolder, keep: str) -> None:
     workspace.restore(workspace.known, keep=keep)
 
 
-def prompt_of(home: Home, ledger: Ledger, given: RunAgentInput) -> str:
-    """The whole prompt of a run, from what the loop's folder and the ledger hold."""
-    loop = home.loop(given.loop)
+def prompt_of(home: Home, ledger: Ledger, given: RunAgentInput) -> tuple[str, str | None]:
+    """The whole prompt of a run, from what the loop's folder and the ledger hold; and why the user's template could
+    not be used, where it could not: a night goes on without it."""
+    loop, standing = home.loop(given.loop), given.standing
     task = Task.model_validate_json(loop.task.read_bytes())
-    notes = kept_notes(loop, given.standing.notes)
-    if task.memory == "none":
-        return compose(task, given.standing, [], "", notes)
-    rows = ledger.experiments(given.loop, newest=MOST_EXPERIMENTS + 1)
-    output = last_evaluator_output(loop.iteration(given.standing.iteration - 1))
-    return compose(task, given.standing, rows, output, notes)
+    notes = kept_notes(loop, standing.notes)
+    rows: list[Experiment] = []
+    output = ""
+    if task.memory != "none":
+        most = 1 if task.memory == "last" else most_rows(task.memory_budget)
+        rows = ledger.experiments(given.loop, newest=most)
+        if task.memory != "last" and standing.resumes is None and len(rows) == most:
+            rows += ledger.kept_experiments(given.loop, before=rows[-1].iteration, newest=most)
+        output = last_evaluator_output(loop.iteration(standing.iteration - 1), task.memory_budget)
+    try:
+        return compose(task, standing, rows, output, notes), None
+    except TemplateProblem as wrong:
+        own = task.model_copy(update={"template": None})
+        return compose(own, standing, rows, output, notes), f"the prompt template failed ({wrong})"
 
 
 def environment_of(loop: LoopFolder) -> dict[str, str]:
@@ -215,10 +243,19 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ:
         status, error = "missing", result.error or f"{given.agent.name} could not be started"
     elif outcome.kind in ("authentication", "rate-limited", "overloaded"):
         status = outcome.kind
+    elif (
+        given.session is not None
+        and given.session.id is not None
+        and status == "failed"
+        and _did_nothing(outcome, result.signal)
+    ):
+        # Unknown to the agent, full, or broken: whatever it is, a new one does not have it.
+        status = "session-refused"
     if status not in ("done", "timeout") and result.error:
         error = result.error
     if status == "done" and result.left_behind:
         outcome.summary = f"{outcome.summary} (left running, and ended: {', '.join(result.left_behind[:5])})".strip()
+    cost, tokens, session_cost, session_tokens = _spent(given, outcome)
     return AgentResult(
         status=status,
         error=None if status == "done" else masking.masked(clean(error or ""), secrets) or None,
@@ -226,9 +263,11 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ:
         exit_code=result.exit_code if result.signal is None else -result.signal,
         model=clean(outcome.model)[:200] if outcome.model else given.agent.model,
         session_id=clean(outcome.session_id)[:200] if outcome.session_id else None,
-        cost_usd=outcome.cost_usd if outcome.cost_usd is not None and math.isfinite(outcome.cost_usd) else None,
+        cost_usd=cost,
         cost_estimated=outcome.cost_estimated,
-        tokens=outcome.tokens,
+        tokens=tokens,
+        session_cost_usd=session_cost,
+        session_tokens=session_tokens,
         version=clean(outcome.version)[:100] if outcome.version else program.version_now(given.agent, environ),
         reset_at=outcome.reset_at if outcome.reset_at is not None and math.isfinite(outcome.reset_at) else None,
         started_at=result.started_at,
@@ -236,3 +275,28 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ:
         adopted=finished.adopted,
         lost=finished.lost,
     )
+
+
+def _spent(given: RunAgentInput, outcome: agents.AgentOutcome) -> tuple[float | None, int | None, float, int]:
+    """Cost and tokens of the run, and of its whole session where the agent tells only those."""
+    cost = outcome.cost_usd if outcome.cost_usd is not None and math.isfinite(outcome.cost_usd) else None
+    tokens = outcome.tokens
+    if not agents.counts_whole_sessions(given.agent):
+        return cost, tokens, 0.0, 0
+    before = given.session if _resumes(given) else None
+    had_cost, had_tokens = (before.cost_usd, before.tokens) if before is not None else (0.0, 0)
+    return (
+        max(0.0, cost - had_cost) if cost is not None else None,
+        max(0, tokens - had_tokens) if tokens is not None else None,
+        cost if cost is not None else had_cost,
+        tokens if tokens is not None else had_tokens,
+    )
+
+
+def _did_nothing(outcome: agents.AgentOutcome, signal: int | None) -> bool:
+    """Whether a run that failed ended before the model was asked anything."""
+    return signal is None and not outcome.tokens and not outcome.cost_usd
+
+
+def _resumes(given: RunAgentInput) -> bool:
+    return given.session is not None and given.session.id is not None

@@ -43,6 +43,8 @@ class Opened(BaseModel):
     """The commit that holds the untouched workspace."""
     warnings: list[str] = []
     """What could not be protected, in sentences."""
+    tree: str | None = None
+    """Its content, see Row."""
     waited_s: float = 0.0
     """Until it was the loop's turn to have its baseline measured."""
 
@@ -61,6 +63,8 @@ class SnapshotInput(BaseModel):
 
 class Snapshot(BaseModel):
     snapshot: str
+    tree: str | None = None
+    """Its content, see Row."""
     changed: bool
     repaired: list[str] = []
     """What of the repository itself had to be put back."""
@@ -103,7 +107,7 @@ def open_workspace(home: Home, given: OpenInput) -> Opened:
         workspace = Workspace.open(
             loop, Path(given.worktree), allow_large=given.allow_large, own_worktree=given.own_worktree
         )
-        return Opened(baseline=workspace.baseline, warnings=told(workspace.warnings))
+        return Opened(baseline=workspace.baseline, tree=workspace.known_tree, warnings=told(workspace.warnings))
 
 
 def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
@@ -111,7 +115,9 @@ def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
     with told_as_problem():
         workspace = Workspace.load(home.loop(given.loop))
         capture = workspace.capture(given.name, given.message, child_ran=given.child_ran, run=given.run)
-        return Snapshot(snapshot=capture.snapshot, changed=capture.changed, repaired=told(capture.repaired))
+        return Snapshot(
+            snapshot=capture.snapshot, tree=capture.tree, changed=capture.changed, repaired=told(capture.repaired)
+        )
 
 
 def told(repaired: list[str]) -> list[str]:

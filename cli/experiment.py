@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,11 +49,11 @@ def experiment_text(loops: Loops, status: Status, row: Row, look: Look) -> str:
         lines.append(f"  {'':<10}{why} Its prompt and what was printed can't be shown.")
     text = _Text(lines, look)
     agents = _last_tries([run for run in runs if run.kind.startswith("agent")])
-    for number, run in enumerate(agents.values(), 1):
-        step = f", step {number}" if len(agents) > 1 else ""
-        _prompt(text, beside(run.files.run, "prompt.md"), f"Prompt{step}", f"{status.id} {row.iteration}")
+    for run in agents.values():
+        which = _which_run(run.kind, list(agents))
+        _prompt(text, beside(run.files.run, "prompt.md"), f"Prompt{which}", f"{status.id} {row.iteration}")
         if len(agents) > 1:
-            text.section(f"The agent said{step}", wrap(_said(loops, status, run), look.columns - 2))
+            text.section(f"The agent said{which}", wrap(_said(loops, status, run), look.columns - 2))
     if row.notes:
         text.section("Your notes, in its prompt and those after it", list(row.notes))
     if row.summary and not is_edits(row) and len(agents) < 2:
@@ -99,6 +100,7 @@ def _head(status: Status, row: Row, parent: Row | None, look: Look) -> list[str]
         ("samples", ", ".join(render.score(value) for value in row.samples) if len(row.samples) > 1 else ""),
         ("metrics", metrics),
         ("reason", visible(row.reason or "")),
+        ("repeat", _repeat_words(row)),
         ("edits", visible(row.summary) if is_edits(row) else ""),
         ("started", f"{local(row.started_at):%Y-%m-%d %H:%M:%S}, took {in_words(row.duration_s)}"),
         ("agent", _agent_words(agent) if agent else ""),
@@ -112,6 +114,11 @@ def _head(status: Status, row: Row, parent: Row | None, look: Look) -> list[str]
         if text:
             lines.append(f"  {name:<10}{text}")
     return lines
+
+
+def _repeat_words(row: Row) -> str:
+    same = render.repeat_words(row)
+    return f"{same}: it came to the same files" if same else ""
 
 
 def _agent_words(agent: AgentRow) -> str:
@@ -151,6 +158,20 @@ def _exit_words(code: int | None) -> str:
 def _is(kind: str, base: str) -> bool:
     """Whether a run's folder is one of these: `evaluator`, `evaluator-2`, …"""
     return kind == base or (kind.startswith(f"{base}-") and kind.removeprefix(f"{base}-").isdigit())
+
+
+def _which_run(kind: str, kinds: list[str]) -> str:
+    """Which of an iteration's agent runs this is: `, step 2`; `, run 1 of 2` where a limit ended the first of them."""
+    steps = {name: _step_of(name) for name in kinds}
+    step = f", step {steps[kind]}" if max(steps.values()) > 1 else ""
+    runs = [name for name in kinds if steps[name] == steps[kind]]
+    return step + (f", run {runs.index(kind) + 1} of {len(runs)}" if len(runs) > 1 else "")
+
+
+def _step_of(kind: str) -> int:
+    """Of `agent`, `agent-2` (run again), `agent-step2`, `agent-step2-2`."""
+    found = re.fullmatch(r"agent(?:-step([0-9]+))?(?:-[0-9]+)?", kind)
+    return int(found[1] or 1) if found else 1
 
 
 def _last_tries(runs: list[Output]) -> dict[str, Output]:

@@ -35,6 +35,7 @@ _FLAGS = {
     "--eval-direction": "--direction",
     "--max-consecutive-failures": "--max-failures",
 }
+_SWITCHES = {("start", "--checkpoint"): ("--memory", "last")}
 _ONCE = {"start": ("--until", "--eval", "--check", "--setup")}
 """Of other flags the last one holds, as everywhere; of two commands that are both wanted that would drop one."""
 _NEEDLESS = {("cancel", "--cancel-tasks"): "cancel always ends what runs: --cancel-tasks is not needed."}
@@ -55,8 +56,6 @@ _FLAG_HINTS = {
         ),
         "--judge": _BY_COMMAND,
         "--strategy": _TWO_KINDS,
-        "--checkpoint": "No session is carried on yet. The default, --memory ledger, tells each new agent what was "
-        "tried and how the last evaluation ended.",
         "--system-prompt": _OWN_WORDS,
         **dict.fromkeys(("-p", "--priority", "--deps", "--depends-on"), _NO_TASKS),
         **dict.fromkeys(("-t", "--timeout"), "One run of the agent: --agent-timeout 30m. The whole loop: --for 8h."),
@@ -111,6 +110,8 @@ def flags(name: str, words: Sequence[str], known: Mapping[str, bool]) -> tuple[l
             if own in _ONCE.get(name, ()) and own in seen and (equals or follows):
                 raise Usage(f'{own} is there twice. Both, one after the other: {own} "first && second"', help_of=name)
             seen.add(own)
+        elif (name, flag) in _SWITCHES and not equals:
+            found += _SWITCHES[name, flag]
         elif (name, flag) in _NEEDLESS:
             said.append(_NEEDLESS[name, flag])
         elif flag in hints:

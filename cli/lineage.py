@@ -37,7 +37,7 @@ def result_of(status: Status, rows: Mapping[int, Row], *, reverts: bool) -> int:
 
 
 def _is_a_try(row: Row) -> bool:
-    return bool(row.snapshot) and not (row.reason or "").endswith(_UNJUDGED)
+    return bool(row.snapshot) and _UNJUDGED not in (row.reason or "")
 
 
 def kept(status: Status, rows: Mapping[int, Row]) -> list[list[Row]]:

@@ -56,7 +56,7 @@ def read(path: Path, shown: str, level: str) -> dict[str, Setting]:
                 f"{where}: {name}: a repository can't give an agent full permissions. Type --permissions full, "
                 "or write it into your own config.toml or the loop file."
             )
-        if key.field == "directory":
+        if key.field in ("directory", "prompt_template"):
             told = str(path.parent / Path(str(told)).expanduser())
         if key.name in HOST_KEYS:
             try:

@@ -80,7 +80,14 @@ GROUPS: dict[str, Sequence[Line]] = {
             'set up otherwise) or "full". Example:',
             '"workspace"',
         ),
-        Line("memory", 'What a prompt tells of the past: "ledger" (every experiment) or "none".', '"ledger"'),
+        Line(
+            "memory",
+            'What a prompt tells of the past: "ledger" (every try), "last" (the last one), "none"; "session": the '
+            "agent's own session goes on.",
+            '"ledger"',
+        ),
+        Line("memory_budget", "Tokens of a prompt that what it tells of the past may take.", '"4k"'),
+        Line("prompt_template", "A file with your own prompt (Jinja2), seen from this file. Example:", '"prompt.j2"'),
     ),
     "The place": (
         Line("directory", "Work in this folder, seen from this file; by default where you stand. Example:", '"."'),

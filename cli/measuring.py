@@ -260,7 +260,7 @@ class _Measuring:
             for step in range(1, max(1, len(spec.steps)) + 1)
         ]
         run = self._loops.folder(spec.id).iteration(1) / "agent"
-        measured.prompts = [run_agent.prompt_of(self._home, self._loops.ledger, given) for given in steps]
+        measured.prompts = [run_agent.prompt_of(self._home, self._loops.ledger, given)[0] for given in steps]
         measured.command = run_agent.command_of(steps[0], measured.prompts[0], run)
         measured.prompt_file = str(run_agent.prompt_file(run))
 

@@ -13,6 +13,7 @@ from beatctl.cli import levels, render
 from beatctl.cli.budget import cannot_tell, still_bounded
 from beatctl.cli.limit_options import DEFAULT_ITERATIONS, unbounded_warning
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
+from beatctl.cli.memory import refuse_without_sessions, with_template
 from beatctl.cli.output import paint, say, visible
 from beatctl.cli.problems import Unavailable, Usage
 from beatctl.cli.settings import level_of_flags, merge, typed_of
@@ -54,7 +55,7 @@ def prepare(loops: Loops, flags: Typed, file: str | None = None) -> Prepared:
     typed = typed_of(settings)
     if file is None and not (typed.goal or typed.steps) and Path(levels.LOOP_FILE).is_file():
         raise Usage(f"What is the goal? To take it from {levels.LOOP_FILE}: beatctl start -f {levels.LOOP_FILE}")
-    chosen = choose(typed, file)
+    chosen = with_template(choose(typed, file), typed)
     for line in levels.told(settings, loops.environ):
         say(line)
     origin = checked_origin(chosen, place, root, loops.home)
@@ -63,6 +64,7 @@ def prepare(loops: Loops, flags: Typed, file: str | None = None) -> Prepared:
         raise folder_in_use(using.id)
     spec = resolved_agent(chosen, place, loops.environ)
     second = resolved_fallback(chosen, spec, place, loops.environ)
+    refuse_without_sessions(chosen, spec, second)
     if typed.limits.max_iterations is None:
         chosen = replace(chosen, limits=still_bounded(chosen.limits, spec, DEFAULT_ITERATIONS))
     if origin is not None:

@@ -81,10 +81,20 @@ def row_line(row: Row, to_beat: float | None, *, colours: bool = False, columns:
 def row_words(row: Row) -> str:
     """What this experiment was about: why it failed where it did, else what the agent said."""
     said = visible(row.summary)
-    why = visible(row.reason or "")
+    why = "; ".join(filter(None, (repeat_words(row), visible(row.reason or ""))))
     if row.verdict in ("crash", "timeout", "tampered", "inconclusive") or not said:
         return why or said
-    return f"{said} ({why})" if why and row.verdict in ("discard", "fail") and len(said) < 50 else said
+    if row.verdict in ("discard", "fail") and why and len(said) < 50:
+        return f"{said} ({why})"
+    same = repeat_words(row)
+    return f"{same}: {said}" if same else said
+
+
+def repeat_words(row: Row) -> str:
+    """`same as #41` where it came to the same files as an earlier experiment; not where it changed nothing at all."""
+    if row.repeat_of is None or row.repeat_of == row.parent:
+        return ""
+    return f"same as #{row.repeat_of}" if row.repeat_of else "same as the baseline"
 
 
 def state_word(status: Status) -> str:

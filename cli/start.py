@@ -100,7 +100,24 @@ def start(
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option("--memory", metavar="ledger|none", help="What its prompt tells of the past.", show_default=False),
+        typer.Option(
+            "--memory",
+            metavar="WHAT",
+            help="What its prompt tells of the past: ledger, last, session or none.",
+            show_default=False,
+        ),
+    ] = None,
+    memory_budget: Annotated[
+        str | None,
+        typer.Option(
+            "--memory-budget", metavar="N", help="Tokens of the prompt for that; 4k if left out.", show_default=False
+        ),
+    ] = None,
+    prompt_template: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt-template", metavar="FILE", help="Your own prompt, a Jinja2 template.", show_default=False
+        ),
     ] = None,
     directory: Annotated[
         str | None, typer.Option("-C", metavar="DIR", help="Work in this folder.", show_default=False)
@@ -157,6 +174,8 @@ def start(
         samples=samples,
         on_fail=on_fail,
         memory=memory,
+        memory_budget=memory_budget,
+        prompt_template=prompt_template,
         permissions=permissions,
         agent=agent,
         model=model,

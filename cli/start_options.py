@@ -16,6 +16,9 @@ from beatctl.cli.problems import Usage
 
 STEPS = range(2, 21)
 _DIRECTIONS = ("minimize", "maximize")
+DEFAULT_MEMORY_BUDGET = 4000
+MEMORY_BUDGETS = range(250, 200_001)
+"""Tokens, as activities/prompt_memory.py has them, which `start` has no time to import."""
 _LARGEST_TEXT = 512 * 1024
 """Bytes of goal, steps and commands together: they travel through the workflow's history."""
 
@@ -36,6 +39,8 @@ class Typed:
     samples: str | None = field(default=None, metadata={"number": True})
     on_fail: str | None = None
     memory: str | None = None
+    memory_budget: str | None = field(default=None, metadata={"number": True})
+    prompt_template: str | None = None
     permissions: str | None = None
     agent: str | None = None
     model: str | None = None
@@ -71,7 +76,9 @@ class Chosen:
     check: str | None
     samples: int
     on_fail: Literal["keep", "revert"]
-    memory: Literal["none", "ledger"]
+    memory: Literal["none", "last", "ledger", "session"]
+    memory_budget: int
+    """Tokens."""
     permissions: Literal["workspace", "full"] | None
     """None: as the agent is set up; without that, `workspace`."""
     agent: str | None
@@ -88,6 +95,8 @@ class Chosen:
     setup_timeout_s: float | None = None
     """None: the evaluator's limit."""
     branch: str | None = None
+    template: str | None = None
+    """The prompt template's text: `start` reads the file."""
 
 
 def choose(typed: Typed, file: str | None = None) -> Chosen:
@@ -119,7 +128,8 @@ def _values(typed: Typed) -> dict[str, Any]:
         "check": _command(typed.check, typed.named("check")) if typed.check is not None else None,
         "samples": _samples(typed),
         "on_fail": _one_of(typed.on_fail, typed.named("on_fail"), ("keep", "revert")),
-        "memory": _one_of(typed.memory, typed.named("memory"), ("ledger", "none")),
+        "memory": _one_of(typed.memory, typed.named("memory"), ("ledger", "last", "session", "none")),
+        "memory_budget": _memory_budget(typed),
         "permissions": typed.permissions
         and _one_of(typed.permissions, typed.named("permissions"), ("workspace", "full")),
         "agent": _word(typed.agent, typed.named("agent")),
@@ -252,6 +262,20 @@ def _samples(typed: Typed) -> int:
     return 1 if typed.samples is None else units.whole(typed.samples, typed.named("samples"), least=1)
 
 
+def _memory_budget(typed: Typed) -> int:
+    if typed.memory_budget is None:
+        return DEFAULT_MEMORY_BUDGET
+    flag, text = typed.named("memory_budget"), typed.memory_budget
+    budget = units.tokens(text, flag, none="")
+    if budget not in MEMORY_BUDGETS:
+        least, most = MEMORY_BUDGETS[0], MEMORY_BUDGETS[-1]
+        raise _usage(
+            f"{flag} {text}: a prompt can tell of the past with {least} to {most:,} tokens, "
+            f"{DEFAULT_MEMORY_BUDGET:,} by default. Nothing of it: --memory none."
+        )
+    return budget
+
+
 def _command(text: str, flag: str) -> str:
     if not text.strip():
         such = f'{flag} "npm test"' if flag.startswith("--") else '"npm test"'
@@ -278,14 +302,15 @@ def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
     if text is None:
         return words[0]
     if text not in words:
-        raise _usage(f'{flag} takes {" or ".join(words)}, not "{text}".')
+        *others, last = words
+        raise _usage(f'{flag} takes {", ".join(others)} or {last}, not "{text}".')
     return text
 
 
 def _refuse_unreadable(typed: Typed) -> None:
     """Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor Temporal can carry."""
     names = ("goal", "until", "eval", "check", "agent", "model", "agent_args", "fallback", "setup", "branch", "steps")
-    for name in names:
+    for name in (*names, "prompt_template"):
         value = getattr(typed, name)
         for text in (value,) if isinstance(value, str) else value or ():
             if any("\ud800" <= character <= "\udfff" for character in text):

@@ -61,6 +61,8 @@ def make_spec(
         samples=chosen.samples,
         on_fail=chosen.on_fail,
         memory=chosen.memory,
+        memory_budget=chosen.memory_budget,
+        template=chosen.template,
         agent=agent,
         fallback=fallback,
         limits=limits,

@@ -83,15 +83,16 @@ def money(text: str, flag: str) -> float:
     return float(word)
 
 
-def tokens(text: str, flag: str) -> int:
-    """A number of tokens: `200000`, `200k`, `1.5M`."""
+def tokens(text: str, flag: str, *, none: str = "no limit") -> int:
+    """A number of tokens: `200000`, `200k`, `1.5M`. `none` says what 0 means; empty where it means nothing."""
     word = text.strip()
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)", word.replace(",", "").replace("_", ""))
     count = float(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2].lower()] if match else 0.5
     if count != int(count):
-        raise BadValue(f'{flag} takes a number of tokens such as 500000, 500k or 2M, 0 for no limit, not "{text}".')
+        such = f"500000, 500k or 2M, 0 for {none}" if none else "4000 or 8k"
+        raise BadValue(f'{flag} takes a number of tokens such as {such}, not "{text}".')
     if count > _LARGEST:
-        raise BadValue(f"{flag} {text} is more than {_LARGEST:,}; 0 means no limit.")
+        raise BadValue(f"{flag} {text} is more than {_LARGEST:,}" + (f"; 0 means {none}." if none else "."))
     return int(count)
 
 

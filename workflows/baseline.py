@@ -30,7 +30,7 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
         if is_cancelled_exception(error):
             raise
         return "no-baseline", f"The folder could not be taken as a baseline; no agent ran. {problem_of(error)[1]}"
-    it.take(opened.baseline, it.name)
+    it.take(opened.baseline, it.name, opened.tree)
     it.waited_s = opened.waited_s
     state.first, state.warnings = opened.baseline, opened.warnings
     state.baseline = state.base = Mark(iteration=0, snapshot=opened.baseline)

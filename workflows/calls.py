@@ -25,6 +25,7 @@ from beatctl.activities.prompt import Standing, Task
 from beatctl.activities.reopen_workspace import Reopened, ReopenInput
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
+from beatctl.activities.sessions import Session
 from beatctl.activities.snapshot_workspace import EditsInput, Opened, OpenInput, RestoreInput, Snapshot, SnapshotInput
 from beatctl.activities.tickets import Ticket
 from beatctl.workflows.spec import LoopSpec
@@ -131,6 +132,7 @@ class Calls:
         timeout_s: float,
         standing: Standing,
         *,
+        session: Session | None = None,
         as_of: int | None,
         not_after: float | None,
     ) -> AgentResult:
@@ -146,6 +148,7 @@ class Calls:
                     directory=self._spec.directory,
                     worktree=self._spec.worktree,
                     standing=standing,
+                    session=session,
                     as_of=as_of,
                     not_after=not_after,
                     ticket=ticket,
@@ -274,6 +277,8 @@ def task_of(spec: LoopSpec) -> Task:
         check=spec.check,
         direction=spec.direction,
         memory=spec.memory,
+        memory_budget=spec.memory_budget,
+        template=spec.template,
     )
 
 

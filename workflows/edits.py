@@ -14,7 +14,7 @@ async def take_in(loop: Loop, paths: list[str]) -> None:
     assert state.base is not None
     while True:
         taken = await loop.calls.snapshot(it.name, child_ran=False)
-        it.take(taken.snapshot, it.name)
+        it.take(taken.snapshot, it.name, taken.tree)
         try:
             it.evaluations = await measure(loop, it)
         except Edited:

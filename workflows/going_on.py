@@ -37,6 +37,7 @@ def state_after(status: Status, limits: Limits, now: float, ticket: int) -> Loop
         cost_usd=status.cost_usd,
         tokens=status.tokens,
         warnings=list(status.warnings),
+        sessions=[session.model_copy() for session in status.sessions],
         notes=[note.model_copy() for note in status.notes],
         notes_kept=not status.notes,
         version=status.version + 1,

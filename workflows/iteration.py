@@ -10,8 +10,10 @@ from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, sum_of_
 from beatctl.activities.prompt import Standing
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.run_evaluator import EvaluatorResult
+from beatctl.activities.sessions import Session
 from beatctl.workflows.calls import heed_cancel
 from beatctl.workflows.notes import hand_out, take_back
+from beatctl.workflows.sessions import keep_session, refuse_session, session_of
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState
 from beatctl.workflows.stopping import spent
@@ -76,6 +78,10 @@ class Experiment:
     """A child has run since the work tree was last taken or put back."""
     written: Row | None = None
     """Its row, once it was judged and counted."""
+    tree: str | None = None
+    """That snapshot's content, see Row."""
+    asides: list[str] = field(default_factory=list)
+    """What the row says beside its verdict's reason."""
     changed: bool = False
     repaired: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -100,9 +106,9 @@ class Experiment:
         self.lefts += 1
         return f"{self.name}-left{self.lefts if self.lefts > 1 else ''}"
 
-    def take(self, snapshot: str, ref: str) -> None:
+    def take(self, snapshot: str, ref: str, tree: str | None) -> None:
         """The work tree has been taken as this snapshot."""
-        self.snapshot, self.ref, self.touched = snapshot, ref, False
+        self.snapshot, self.ref, self.tree, self.touched = snapshot, ref, tree, False
 
     def row(self, loop: Loop, parent: int | None) -> Row:
         """The iteration as the ledger keeps it."""
@@ -110,6 +116,7 @@ class Experiment:
         reasons = [judgement.reason] if judgement.reason else []
         if self.repaired:
             reasons.append(f"put back: {', '.join(self.repaired)}")
+        reasons += self.asides
         evaluator = None
         if self.evaluations:
             last = self.evaluations[-1]
@@ -128,6 +135,8 @@ class Experiment:
             agent=with_interrupted(agent, waits) if agent is not None else None,
             evaluator=evaluator,
             snapshot=self.snapshot,
+            tree=self.tree,
+            repeat_of=parent if self.snapshot is not None and not self.changed else None,
             parent=parent,
             summary=self.summary[:2000],
             reason="; ".join(reasons)[:1000] or None,
@@ -165,7 +174,7 @@ async def run_agents(loop: Loop, it: Experiment) -> Judgement | None:
         last = step == steps or result.status != "done"
         ref = it.name if last else f"{it.name}-step{step}"
         taken = await loop.calls.snapshot(ref, run=repr(result.started_at) if result.started_at else None)
-        it.take(taken.snapshot, ref)
+        it.take(taken.snapshot, ref, taken.tree)
         it.changed = it.changed or taken.changed
         it.repaired += [what for what in taken.repaired if what not in it.repaired]
         failed = judge_agent(result)
@@ -193,19 +202,24 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, 
         new_notes = await hand_out(loop, it)
         kind = "agent" if step == 1 else f"agent-step{step}"
         it.running = True
-        told = standing(spec, state, it.number, step)
+        session = session_of(spec, state, agent.name, step)
+        told = standing(spec, state, it.number, step, session)
         result = await loop.calls.run_agent(
             agent,
             it.run_name(kind),
             state.limits.agent_timeout_s,
             told,
+            session=session,
             as_of=state.version if step == 1 else None,  # a pipeline that has begun goes on
             not_after=state.ends_at(),
         )
         it.running = False
-        if result.status not in ("edited", "missing", "authentication", "unstarted", "rate-limited", "overloaded"):
+        if result.status in ("done", "failed", "timeout"):
             it.touched = True
             state.came_through(spec, agent.name)
+            for aside in (keep_session(spec, state, agent.name, told, result), _prompt_words(result)):
+                if aside is not None and aside not in it.asides:
+                    it.asides.append(aside)
             return agent, result
         take_back(it, new_notes)
         if result.status == "unstarted":
@@ -220,6 +234,10 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, 
             edits = await wait_for_reset(loop, agent.name, result)
             if it.agents:
                 it.waited_s += state.waits[-1].waited_s
+        elif result.status == "session-refused":
+            assert session is not None
+            refuse_session(session, result)
+            edits = []
         else:
             reason = "agent-gone" if result.status == "missing" else "authentication"
             edits = await loop.pause(reason, result.error or f"{agent.name} could not be run")
@@ -229,8 +247,13 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, 
             raise Undecided
 
 
-def standing(spec: LoopSpec, state: LoopState, number: int, step: int) -> Standing:
+def _prompt_words(result: AgentResult) -> str | None:
+    return f"{result.prompt_problem}: beatctl's own prompt was sent" if result.prompt_problem else None
+
+
+def standing(spec: LoopSpec, state: LoopState, number: int, step: int, session: Session | None = None) -> Standing:
     """What the agent of iteration `number` is told of where the loop stands."""
+    resumed = session if session is not None and session.id is not None else None
     return Standing(
         iteration=number,
         max_iterations=state.limits.max_iterations + state.edit_rows if state.limits.max_iterations else 0,
@@ -241,6 +264,9 @@ def standing(spec: LoopSpec, state: LoopState, number: int, step: int) -> Standi
         target=state.limits.target,
         samples=spec.samples,
         notes=len(state.notes),
+        resumes=resumed.iteration if resumed else None,
+        notes_told=resumed.notes if resumed else 0,
+        notes_taken_back=resumed.notes_taken_back if resumed else False,
     )
 
 

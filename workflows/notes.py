@@ -25,6 +25,9 @@ def clear(state: LoopState) -> bool:
     """Forget every note. False where there is none."""
     there = bool(state.notes)
     state.notes = []
+    for session in state.sessions:
+        session.notes_taken_back = session.notes_taken_back or session.notes > 0
+        session.notes = 0
     return there
 
 

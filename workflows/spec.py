@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.prompt_memory import DEFAULT_BUDGET
 
 Direction = Literal["minimize", "maximize"]
 
@@ -51,6 +52,8 @@ class LoopSpec(BaseModel):
     """Retry: what happens to a failed try's work."""
     memory: Literal["none", "last", "ledger", "session"] = "ledger"
     """What a prompt tells of the past: nothing, the last try, every try; or the agent's own session goes on."""
+    memory_budget: int = Field(DEFAULT_BUDGET, ge=1)
+    """Tokens of a prompt that what it tells of the past may take."""
     template: str | None = None
     """The user's own prompt template (Jinja2) in place of beatctl's words."""
     agent: AgentSpec

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Row, State, Status, Wait, timestamp
+from beatctl.activities.sessions import Session
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
 
@@ -68,6 +69,8 @@ class LoopState(BaseModel):
     cooled: bool = False
     """The cooldown before the next iteration is over."""
     notes: list[Note] = []
+    sessions: list[Session] = []
+    """With `--memory session`: what each agent's next run, in a pipeline of the same step, goes on with."""
     ticket: int = 0
     """Counts the loop's steps, so that one that was overtaken is known (activities/tickets.py)."""
     notes_kept: bool = True
@@ -181,6 +184,7 @@ class LoopState(BaseModel):
             idle_s=self.idle_s,
             notes=[note.model_copy() for note in self.notes],
             warnings=self.warnings,
+            sessions=[session.model_copy() for session in self.sessions],
             version=self.version,
         )
 

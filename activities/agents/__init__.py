@@ -26,7 +26,9 @@ __all__ = [
     "again",
     "child_environment",
     "command_line",
+    "counts_whole_sessions",
     "found",
+    "has_sessions",
     "read_outcome",
     "resolve",
     "saying",
@@ -60,6 +62,17 @@ def tells(agent: AgentSpec) -> frozenset[Told]:
         return told
     price = prices.price_of(agent.model or agent.default_model, prices.tables(os.environ))
     return told | {"cost"} if price is not None else told
+
+
+def has_sessions(agent: AgentSpec) -> bool:
+    """Whether a run of it can go on where an earlier one ended."""
+    told = agent.definition
+    return agent.kind != "command" and (told is None or bool(told.resume and told.output.session is not None))
+
+
+def counts_whole_sessions(agent: AgentSpec) -> bool:
+    """Whether a run that goes on with a session tells the tokens of all of it, not its own."""
+    return agent.kind == "codex"
 
 
 def read_outcome(

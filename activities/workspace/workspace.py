@@ -118,6 +118,11 @@ class Workspace:
         return self._state.known.commit
 
     @property
+    def known_tree(self) -> str:
+        """That state's tree: the same for the same files."""
+        return self._state.known.tree
+
+    @property
     def warnings(self) -> list[str]:
         """What could not be protected, in sentences for the user."""
         return self._state.warnings

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from beatctl.activities.ledger import Mark, Note, Outcome, Row, State, Status
+from beatctl.cli import render
 from beatctl.cli.lineage import is_edits
 from beatctl.cli.report.course import Survived, Times, survived, times
 from beatctl.cli.report.spending import Spent, by_agent, by_step, by_verdict, runs_of
@@ -42,6 +43,14 @@ class NearMiss(BaseModel):
     to_beat: float
     change_percent: float | None
     summary: str
+
+
+class Repeat(BaseModel):
+    """An experiment that came to the files of an earlier one."""
+
+    iteration: int
+    of: int
+    """0: the baseline."""
 
 
 class Tries(BaseModel):
@@ -108,6 +117,7 @@ class Report(BaseModel):
     stairs: list[Stair]
     kept: list[Kept]
     near_misses: list[NearMiss]
+    repeats: list[Repeat] = []
     tries: list[Tries]
     notes: list[Note]
     warnings: list[str]
@@ -160,6 +170,11 @@ def made(status: Status, spec: dict[str, Any], rows: Sequence[Row]) -> Report:
         stairs=stairs(rows) if optimize else [],
         kept=_kept(experiments, known, baseline, best) if optimize else [],
         near_misses=_near_misses(experiments, known) if optimize else [],
+        repeats=[
+            Repeat(iteration=row.iteration, of=row.repeat_of)
+            for row in experiments
+            if row.repeat_of is not None and render.repeat_words(row)
+        ],
         tries=[] if optimize else _tries(experiments),
         notes=status.notes,
         warnings=status.warnings,
@@ -220,7 +235,7 @@ def _near_misses(rows: Iterable[Row], known: dict[int, Row]) -> list[NearMiss]:
     found: list[tuple[float, NearMiss]] = []
     for row in rows:
         against = to_beat(row, known)
-        if row.verdict != "discard" or row.score is None or against is None or row.reason == UNCHANGED:
+        if row.verdict != "discard" or row.score is None or against is None or (row.reason or "").startswith(UNCHANGED):
             continue
         change = percent(row.score, against)
         if row.score != against and (change is None or abs(change) > _NEAR_PERCENT):

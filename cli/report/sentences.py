@@ -132,6 +132,16 @@ def survived(report: Report) -> list[str]:
     return lines
 
 
+def repeats(report: Report) -> str:
+    """How many experiments came to what had been tried before, and which."""
+    found = report.repeats
+    if not found:
+        return ""
+    named = ", ".join(f"#{one.iteration} {'#' + str(one.of) if one.of else 'the baseline'}" for one in found[:4])
+    more = ", …" if len(found) > 4 else ""
+    return f"{_count(len(found), 'experiment')} came to the same files as an earlier one ({named}{more})"
+
+
 def _count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 

@@ -97,8 +97,9 @@ def _staircase(stairs: list[Stair], last: int, columns: int) -> str:
 def _experiments(writer: _Writer, report: Report) -> None:
     writer.section("Experiments" if report.strategy == "optimize" else "Tries", f"{report.iterations:,}")
     counts = render.counts_words(report.counts)
-    if counts:
-        writer.wrapped(counts)
+    for line in (counts, sentences.repeats(report)):
+        if line:
+            writer.wrapped(line)
 
 
 def _kept(writer: _Writer, report: Report) -> None:

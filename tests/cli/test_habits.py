@@ -55,6 +55,7 @@ def test_commands_that_are_not_there_get_a_hint(word: str) -> None:
         (["-w"], ["-C"]),
         (["--", "-w", "--eval-mode"], ["--", "-w", "--eval-mode"]),
         (["-d", "-w", "a"], ["-d", "-C", "a"]),
+        (["-d", "--checkpoint", "g"], ["-d", "--memory", "last", "g"]),
         (["--unknown", "x"], ["--unknown", "x"]),
     ],
 )
@@ -69,7 +70,6 @@ def test_flags_of_another_name_are_understood_and_values_are_left_alone(typed: l
         ("start", "--eval-type=judge", "--eval"),
         ("start", "--judge-agent", "--until"),
         ("start", "--strategy", "--eval looks for the best score"),
-        ("start", "--checkpoint", "--memory ledger"),
         ("start", "--system-prompt", "CLAUDE.md"),
         ("start", "-p", "one folder has one loop"),
         ("list", "--status", "beatctl list --json"),

@@ -50,7 +50,7 @@ WRONG = [
     ('steps = "a"', ':1: steps: takes a list of texts: steps = ["…", "…"], not "a".'),
     ('steps = ["a", 3]', "not a list with 3 in it."),
     ('goal = ["a"]', ":1: goal: takes a text in quotes"),
-    ('memory = "elephant"', ':1: memory takes ledger or none, not "elephant".'),
+    ('memory = "elephant"', ':1: memory takes ledger, last, session or none, not "elephant".'),
     ('direction = "up"', ':1: direction takes minimize or maximize, not "up".'),
     ('until = " "', ":1: until is empty."),
     ('until = "a\\u0000b"', ":1: until: holds a NUL character"),

@@ -135,7 +135,7 @@ def test_a_mistake_names_the_place_it_was_made_in() -> None:
 
     wrong = Setting("soon", "b.toml:3", "b.toml:3: for", "repository")
     assert said({"for": wrong}).startswith('b.toml:3: for does not understand "soon".')
-    assert said(level("user", memory="long")).startswith("user: memory takes ledger or none")
+    assert said(level("user", memory="long")).startswith("user: memory takes ledger, last, session or none")
     assert said(level("user", agent=" ")) == "user: agent is empty."
 
 

@@ -44,6 +44,7 @@ def test_the_readmes_three_commands_are_understood() -> None:
 def test_defaults_are_the_documented_ones() -> None:
     chosen = choose(RETRY)
     assert (chosen.samples, chosen.on_fail, chosen.memory, chosen.permissions) == (1, "keep", "ledger", None)
+    assert chosen.memory_budget == 4000
     assert (chosen.agent, chosen.model, chosen.check, chosen.limits) == (None, None, None, {})
 
 
@@ -80,7 +81,12 @@ def test_direction_can_be_said_in_either_way(typed: Typed) -> None:
         (replace(RETRY, limits=TypedLimits(plateau="3")), "--plateau goes with --eval"),
         (replace(OPTIMIZE, on_fail="revert"), "--on-fail goes with --until"),
         (replace(RETRY, on_fail="explode"), '--on-fail takes keep or revert, not "explode".'),
-        (replace(RETRY, memory="session"), '--memory takes ledger or none, not "session".'),
+        (replace(RETRY, memory="elephant"), '--memory takes ledger, last, session or none, not "elephant".'),
+        (
+            replace(RETRY, memory_budget="0"),
+            "--memory-budget 0: a prompt can tell of the past with 250 to 200,000 tokens",
+        ),
+        (replace(RETRY, memory_budget="much"), "--memory-budget takes a number of tokens such as 4000 or 8k, not"),
         (replace(RETRY, permissions="root"), '--permissions takes workspace or full, not "root".'),
         (replace(RETRY, samples="0"), "--samples must be at least 1"),
         (replace(RETRY, samples="two"), "--samples takes a whole number"),

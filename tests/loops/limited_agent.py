@@ -4,6 +4,9 @@
 Each line of the plan is one run: `ok`, `limit SECONDS` (the reset's distance from then), `limit` (no reset told),
 `overloaded`, `login`. The last line holds for all runs after it. A run that is `ok` lowers `n` in its folder by one; a
 run that meets a limit has already broken `n` by then. Each costs 0.02 dollars and 100 tokens.
+
+`refuse` is a run that knows no session, as claude is where it is to resume one that is gone. The file `asked` beside it
+gets a line of JSON for each run: the session it was to resume, its own, and its prompt.
 """
 
 from __future__ import annotations
@@ -27,9 +30,19 @@ def main() -> int:
     runs = len(log.read_text().splitlines())
     plan = (HERE / "plan").read_text().splitlines()
     word, _, seconds = plan[min(runs, len(plan)) - 1].partition(" ")
-    tell(type="system", subtype="init", session_id=f"session-{runs}", model="claude-test")
+    resumes = sys.argv[sys.argv.index("--resume") + 1] if "--resume" in sys.argv else None
+    with (HERE / "asked").open("a") as file:
+        asked = {
+            "resumes": resumes,
+            "session": resumes or f"session-{runs}",
+            "prompt": sys.argv[sys.argv.index("-p") + 1],
+        }
+        file.write(json.dumps(asked) + "\n")
+    if word == "refuse" and resumes:
+        return refuse(resumes)
+    tell(type="system", subtype="init", session_id=asked["session"], model="claude-test")
     n = Path("n")
-    if word == "ok":
+    if word in ("ok", "refuse"):
         n.write_text(f"{int(n.read_text()) - 1}\n")
         return end("lowered n", is_error=False)
     n.write_text("half done\n")
@@ -43,6 +56,21 @@ def main() -> int:
         "login": (401, LOGGED_OUT),
     }[word]
     return end(said, is_error=True, api_error_status=status)
+
+
+def refuse(session: str) -> int:
+    tell(
+        type="result",
+        subtype="error_during_execution",
+        is_error=True,
+        num_turns=0,
+        session_id=session,
+        total_cost_usd=0,
+        usage={"input_tokens": 0, "output_tokens": 0},
+        modelUsage={},
+        errors=[f"No conversation found with session ID: {session}"],
+    )
+    return 1
 
 
 def end(said: str, *, is_error: bool, **more: object) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from temporalio.client import Client
 
 from beatctl.activities.ledger import Ledger
-from beatctl.activities.prompt import LEDGER_BUDGET, MOST_EXPERIMENTS, OUTPUT_BUDGET
+from beatctl.activities.prompt_memory import most_rows
 from beatctl.cli.lineage import kept
 from beatctl.cli.loops import Loops as Home
 from beatctl.worker.data_converter import data_converter
@@ -52,7 +52,7 @@ def test_every_run_of_a_long_loops_chain_stays_short_and_no_row_is_lost(own_loop
     loops = own_loops
     agent = loops.repository.agent("echo tried $i")
     count = 160  # with the length at which a run hands over as it is
-    words = ("-a", agent, "-n", str(count), "--max-unchanged", "0")
+    words = ("-a", agent, "-n", str(count), "--max-unchanged", "0", "--memory-budget", "1k")
     status = loops.start("lower n", *MINIMIZE, *words, expect=1, timeout_s=600)
     loop = status["id"]
     assert [row["iteration"] for row in loops.rows(loop)] == list(range(count + 1))
@@ -63,8 +63,8 @@ def test_every_run_of_a_long_loops_chain_stays_short_and_no_row_is_lost(own_loop
     prompts = sorted(loops.beatctl.home.glob(f"loops/{loop}/runs/{count}/**/*prompt.md"))
     text = prompts[0].read_text()
     assert "lower n" in text
-    assert f"and {count - 1 - MOST_EXPERIMENTS} older ones" in text
-    assert len(text) < LEDGER_BUDGET + OUTPUT_BUDGET + 2000
+    assert f"and {count - 1 - most_rows(1000)} older ones" in text
+    assert len(text) < 4000 + 1000
 
 
 def test_a_run_whose_activities_carry_much_hands_over_before_its_history_is_large(own_loops: Loops) -> None:
