@@ -14,7 +14,7 @@ from beatctl.workflows.agent_limits import Limit, is_over_at, words
 from beatctl.workflows.calls import Calls, heed_cancel
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState
-from beatctl.workflows.stopping import cooldown_s, reason_to_end
+from beatctl.workflows.stopping import cooldown_s, reason_to_end, spent
 
 _ON_RECORD = timedelta(milliseconds=1)
 
@@ -139,7 +139,7 @@ async def _wait(loop: Waiter, limit: Limit, why: str, until: float) -> list[str]
             heed_cancel()
             ends_at = state.ends_at()
             left = min(until, ends_at if ends_at is not None else until) - _clock(loop)
-            if left <= 0:
+            if left <= 0 or spent(state.progress(loop.spec, loop.time()), state.limits) is not None:
                 break
             state.state, state.reason, state.detail = "waiting", limit, why
             state.waiting_until = timestamp(until)

@@ -70,6 +70,24 @@ def test_a_limit_costs_no_iteration_and_leaves_nothing_of_the_run_it_interrupted
     assert began[2] - began[1] >= 3
 
 
+def test_a_limit_in_a_pipelines_second_step_keeps_what_the_first_did(
+    loops: Loops, agents: Agents, soon: dict[str, str]
+) -> None:
+    words = ("--step", "one", "--step", "two", "--eval", "cat n", "--minimize")
+    claude = agents.make("ok", "limit 1", "ok")
+    status = loops.start(*words, "--agent", claude, "-n", "1", expect=0, env=soon)
+    assert status["best"]["score"] == 48
+    row = loops.rows(status["id"])[1]
+    assert (len(row["agent"]["steps"]), len(row["waits"]), row["agent"]["cost_usd"]) == (2, 1, 0.06)
+
+
+def test_a_budget_lowered_while_the_loop_waits_ends_it_at_once(loops: Loops, agents: Agents) -> None:
+    loop = loops.detached(*LOWER, "--agent", agents.make("ok", "limit 3600"), "--max-cost", "5")
+    waiting(loops, loop)
+    loops.do("set", loop, "--max-cost", "0.03")
+    assert loops.finished(loop)["reason"] == "max-cost"
+
+
 def test_what_an_interrupted_run_cost_is_in_status_ledger_and_report_alike(
     loops: Loops, agents: Agents, soon: dict[str, str]
 ) -> None:
