@@ -15,6 +15,8 @@ from beatctl.cli.limit_options import TypedLimits, flag_of, starting_limits
 from beatctl.cli.problems import Usage
 
 STEPS = range(2, 21)
+MOST_SAMPLES = 200
+"""Each is an activity of its own in the iteration's history, which stays below 5,000 events."""
 _DIRECTIONS = ("minimize", "maximize")
 DEFAULT_MEMORY_BUDGET = 4000
 MEMORY_BUDGETS = range(250, 200_001)
@@ -259,7 +261,10 @@ def _setup_timeout(typed: Typed) -> float | None:
 
 
 def _samples(typed: Typed) -> int:
-    return 1 if typed.samples is None else units.whole(typed.samples, typed.named("samples"), least=1)
+    count = 1 if typed.samples is None else units.whole(typed.samples, typed.named("samples"), least=1)
+    if count > MOST_SAMPLES:
+        raise _usage(f"{typed.named('samples')} {count} is more than {MOST_SAMPLES}: let the evaluator itself repeat.")
+    return count
 
 
 def _memory_budget(typed: Typed) -> int:

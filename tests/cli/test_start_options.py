@@ -108,6 +108,7 @@ def test_direction_can_be_said_in_either_way(typed: Typed) -> None:
         (replace(RETRY, limits=TypedLimits(max_cost="5€")), "--max-cost takes US dollars"),
         (replace(RETRY, limits=TypedLimits(max_tokens="2 million")), "--max-tokens takes a number of tokens"),
         (replace(RETRY, limits=TypedLimits(max_tokens="0.5")), "--max-tokens takes a number of tokens"),
+        (replace(OPTIMIZE, samples="201"), "--samples 201 is more than 200"),
         (replace(OPTIMIZE, limits=TypedLimits(target="nan")), "--target takes a number"),
     ],
 )
