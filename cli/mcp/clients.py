@@ -102,7 +102,13 @@ def client_of(name: str, project: Path, environ: Mapping[str, str]) -> Client:
         then = "claude asks once whether it may use it."
         return Client(name, project / ".mcp.json", in_json, True, then)
     if name == "gemini":
-        return Client(name, project / ".gemini" / "settings.json", in_json, True, "gemini has it when it starts next.")
+        return Client(
+            name,
+            project / ".gemini" / "settings.json",
+            in_json,
+            True,
+            "gemini has it when it starts next in a folder it trusts.",
+        )
     home = Path(environ.get("CODEX_HOME") or Path("~/.codex").expanduser())
     return Client(name, home / "config.toml", in_toml, False, "codex has it when it starts next, in every project.")
 

@@ -10,10 +10,11 @@ from beatctl.activities.ledger import Row, Status
 from beatctl.cli import service
 from beatctl.cli.mcp.bounds import LINE, bounded, few, part
 from beatctl.cli.mcp.tool import Arguments, Call, OfLoop, Result, Tool
+from beatctl.cli.mcp.words import in_tool_words
 from beatctl.cli.problems import Usage
 
 _TEXT = 20_000
-_MOST_TEXT = 100_000
+_MOST_TEXT = 50_000
 _PATHS = 200
 
 
@@ -22,7 +23,7 @@ class ListArguments(Arguments):
 
     only_here: bool = Field(False, description="Only loops of the directory, and of worktrees made from it.")
     state: Literal["unfinished", "finished"] | None = Field(None, description="Only those. Default: all.")
-    limit: int = Field(10, ge=1, le=50, description="Loops in an answer.")
+    limit: int = Field(10, ge=1, le=30, description="Loops in an answer.")
     after: str | None = Field(None, description="Go on after this loop's id: `next_after` of the answer before.")
 
 
@@ -85,7 +86,7 @@ class ShowArguments(OfLoop):
         None, ge=0, description="This one, whole: 0 is the baseline. Left out: a row for each, newest first."
     )
     prompt: bool = Field(False, description="With `iteration`: the agent's whole prompt, too.")
-    limit: int = Field(20, ge=1, le=100, description="Without `iteration`: rows in an answer.")
+    limit: int = Field(20, ge=1, le=50, description="Without `iteration`: rows in an answer.")
     after: int | None = Field(
         None, ge=0, description="Without `iteration`: go on after this one: `next_after` of the answer before."
     )
@@ -197,7 +198,6 @@ class Reported(Result):
     cut: dict[str, int] = Field(
         {}, description="Lists of the report that hold only their newest entries, with how many there are in all."
     )
-    text: list[str] = Field(description="The same for people, a line each.")
 
 
 def loop_report(call: Call, given: OfLoop) -> Reported:
@@ -205,13 +205,13 @@ def loop_report(call: Call, given: OfLoop) -> Reported:
     cost. Call it when wait_for_loop says that the loop is over, or at any time before.
     """
     from beatctl.cli.report.command import as_json_of, report_of
-    from beatctl.cli.report.terminal import lines
 
     status = call.loops.find(given.loop, call.here)
     service.bring_back_if_gone(call.loops, status)
     made = report_of(call.loops, status, call.loops.rows(status.id))
-    found, cut_lists = few(as_json_of(made))
-    return Reported(report=found, cut=cut_lists, text=lines(made, colours=False, columns=100)[:100])
+    found, cut_lists = few(as_json_of(made), text=LINE)
+    found["next"] = [{**one, "command": in_tool_words(one["command"])} for one in found["next"]]
+    return Reported(report=found, cut=cut_lists)
 
 
 TOOLS = [

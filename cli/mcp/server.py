@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from beatctl import __version__
 from beatctl.cli.crash import words as crash_words
+from beatctl.cli.follow import Signals
 from beatctl.cli.loops import Loops, candidates
 from beatctl.cli.mcp import acting, looking, starting, waiting, words
 from beatctl.cli.mcp.schemas import tidy
-from beatctl.cli.mcp.tool import Call, Result, Tool, folder_of
+from beatctl.cli.mcp.tool import Call, Progress, Result, Tool, folder_of
 from beatctl.cli.output import heard
 from beatctl.cli.problems import Problem
 
@@ -97,27 +98,20 @@ async def _call_tool(context: ServerRequestContext[Any], asked: types.CallToolRe
         with contextlib.suppress(*_GONE):
             anyio.from_thread.run(context.session.report_progress, done, of, text)
 
-    loops = Loops()
-    try:
-        given = tool.takes.model_validate(asked.arguments or {})
-        call = Call(loops, folder_of(given), progress)
-    except ValidationError as wrong:
-        return _refused(await anyio.to_thread.run_sync(_misunderstood, wrong, tool, loops))
-    except Problem as problem:
-        return _refused(problem.text)
-    async with _cancelled_by_the_client(call):
-        return await anyio.to_thread.run_sync(_done, tool, call, given)
+    signals = Signals()
+    async with _cancelled_by_the_client(signals):
+        return await anyio.to_thread.run_sync(_done, tool, asked.arguments or {}, progress, signals)
 
 
 @contextlib.asynccontextmanager
-async def _cancelled_by_the_client(call: Call) -> AsyncIterator[None]:
+async def _cancelled_by_the_client(signals: Signals) -> AsyncIterator[None]:
     """A cancelled call's thread is told so, and ends by itself: it may be in the middle of something."""
 
     async def note() -> None:
         try:
             await anyio.sleep_forever()
         finally:
-            call.signals.came = signal.SIGINT
+            signals.came = signal.SIGINT
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(note)
@@ -125,11 +119,16 @@ async def _cancelled_by_the_client(call: Call) -> AsyncIterator[None]:
         tasks.cancel_scope.cancel()
 
 
-def _done(tool: Tool, call: Call, given: Any) -> types.CallToolResult:
-    """The call's result; never raises what a tool's caller could mend."""
+def _done(tool: Tool, arguments: dict[str, Any], progress: Progress, signals: Signals) -> types.CallToolResult:
+    """The call's result. Whatever goes wrong is one too."""
+    loops = Loops()
     with heard() as said:
         try:
-            result = tool.work(call, given)
+            try:
+                given = tool.takes.model_validate(arguments)
+            except ValidationError as wrong:
+                return _refused(_misunderstood(wrong, tool, loops))
+            result = tool.work(Call(loops, folder_of(given), progress, signals), given)
         except Problem as problem:
             return _refused("\n".join([*said, problem.text]))
         except Exception as error:

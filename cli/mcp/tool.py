@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +59,7 @@ class Call:
     here: Path
     """The folder it is about."""
     progress: Progress
-    signals: Signals = field(default_factory=Signals)
+    signals: Signals
     """Noted when the client cancels the call or goes away."""
 
 

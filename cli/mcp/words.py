@@ -78,7 +78,10 @@ def in_tool_words(text: str) -> str:
 
 def not_understood(wrong: ValidationError, tool: str, takes: type[BaseModel]) -> str:
     """What is wrong with a call's arguments, a sentence each."""
-    return "\n".join(_sentence(error, tool, takes) for error in wrong.errors())
+    by_name: dict[str, list[ErrorDetails]] = {}
+    for error in wrong.errors():
+        by_name.setdefault(str(error["loc"][0]) if error["loc"] else "", []).append(error)
+    return "\n".join(_sentence(name, errors, tool, takes) for name, errors in by_name.items())
 
 
 def no_such_tool(name: str, tools: Sequence[str]) -> str:
@@ -87,9 +90,9 @@ def no_such_tool(name: str, tools: Sequence[str]) -> str:
     return f"There is no tool {name}." + (f" Did you mean {meant}?" if meant else f" There are: {', '.join(tools)}.")
 
 
-def _sentence(error: ErrorDetails, tool: str, takes: type[BaseModel]) -> str:
-    name = ".".join(str(part) for part in error["loc"][:1])
-    fields = takes.model_fields
+def _sentence(name: str, errors: Sequence[ErrorDetails], tool: str, takes: type[BaseModel]) -> str:
+    """What is wrong with one argument; `errors`: more than one where none of several kinds fits."""
+    error, fields = errors[0], takes.model_fields
     about = f" {fields[name].description}" if name in fields and fields[name].description else ""
     kind = error["type"]
     if kind == "missing":
@@ -100,4 +103,5 @@ def _sentence(error: ErrorDetails, tool: str, takes: type[BaseModel]) -> str:
         return f"{tool} takes no `{name}`. {instead}"
     given = repr(error["input"])
     shown = given if len(given) <= 60 else f"{given[:60]}…"
-    return f"`{name}` can't be {shown}: {error['msg']}.{about}"
+    wanted = "; or: ".join(dict.fromkeys(error["msg"] for error in errors))
+    return f"`{name}` can't be {shown}: {wanted}.{about}"

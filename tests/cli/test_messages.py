@@ -199,6 +199,27 @@ def test_what_the_machine_lacks(told: Told, place: Path) -> None:
     told.compare("machine")
 
 
+def test_telling_agents_of_beatctl(told: Told) -> None:
+    """`init --mcp`: written, there already, and everything it does not touch."""
+    init = ("init", "--mcp")
+    path = f"{told.beatctl.program.parent}:{os.environ['PATH']}"
+    settings = {
+        ".gemini/settings.json": '{"a": 1, // mine\n}',
+        ".mcp.json": '{"mcpServers": {"beatctl": {"command": "b"}}}',
+    }
+    told("written", *init, "codex", PATH=path)
+    told("there already", *init, "codex", PATH=path)
+    (told.folder / ".gemini").mkdir()
+    for name, text in settings.items():
+        (told.folder / name).write_text(text)
+    told("one is there already, one has another, one can't be read", *init, "all", PATH=path)
+    assert {name: (told.folder / name).read_text() for name in settings} == settings
+    told("replaced", *init, "claude", "--force", PATH=path)
+    told("no such client", *init, "vim", PATH=path)
+    told("a file beside it", *init, "claude", "other.toml", PATH=path)
+    told.compare("init-mcp")
+
+
 def _which(name: str) -> str:
     import shutil
 

@@ -9,6 +9,7 @@ import pytest
 
 from beatctl.activities.ledger import Ledger, Status
 from beatctl.cli.app import COMMANDS
+from beatctl.cli.follow import Signals
 from beatctl.cli.loops import Loops
 from beatctl.cli.mcp import words
 from beatctl.cli.mcp.acting import SetArguments
@@ -110,6 +111,7 @@ def test_a_wait_ends_at_once_when_its_client_has_given_it_up(place: Path) -> Non
     status = Status(id="k3f9", goal="x", strategy="retry", state="waiting", directory=str(place), worktree=str(place))
     loops.check_home()
     Ledger(loops.home.ledger).add_loop(status, "{}", 1.0)
-    call = Call(loops, place, progress=lambda *_: None)
-    call.signals.came = signal.SIGINT
+    signals = Signals()
+    signals.came = signal.SIGINT
+    call = Call(loops, place, lambda *_: None, signals)
     assert wait_for_loop(call, WaitArguments(timeout_s=3600)).happened == "timeout"
