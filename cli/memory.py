@@ -25,8 +25,8 @@ def refuse_without_sessions(chosen: Chosen, agent: AgentSpec, fallback: AgentSpe
         if spec is not None and not agents.has_sessions(spec):
             raise Usage(
                 f"--memory session goes on with the agent's own session, and {spec.name} ({flag}) has none that "
-                "beatctl can resume. Use claude, codex, gemini or a configured agent with resume and output.session; "
-                "or --memory last.",
+                "beatctl can resume. Use claude, codex, gemini, opencode or a configured agent with resume and "
+                "output.session; or --memory last.",
                 help_of="start",
             )
 
