@@ -20,7 +20,7 @@ help:
 	@echo "make chaos        kill worker, server and supervisor KILLS=100 times at random, count what is lost; SEED=1"
 	@echo "make overnight    a loop of 700 iterations with ten kills, then its server's database deleted"
 	@echo "make bench        measure: overhead per iteration, 5,000 of them, recovery, start-up, snapshots, memory"
-	@echo "make test-agents  install claude, codex and gemini in a cache folder and drive them against a scripted LLM"
+	@echo "make test-agents  install claude, codex, gemini and opencode in a cache folder, drive them against a scripted LLM"
 	@echo "make docs         write docs/commands.md anew from the commands' help"
 	@echo "make pictures     take the documents' pictures anew (needs tmux and Chromium)"
 	@echo "make messages     write the texts that tests/cli/test_messages.py compares with anew; read their difference"
@@ -83,7 +83,7 @@ AGENTS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/beatctl/agents
 test-agents: server
 	@mkdir -p "$(AGENTS)"
 	@npm install --prefix "$(AGENTS)" --no-fund --no-audit --loglevel=error \
-	  @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0
+	  @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 opencode-ai@1.18.33
 	@PATH="$(AGENTS)/node_modules/.bin:$$PATH" $(PY) -m pytest -q -n $(WORKERS) -m real_agents $(ARGS)
 
 docs: $(READY)

@@ -226,14 +226,21 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ:
     result = finished.result
     files = finished.try_
     outcome = agents.read_outcome(
-        given.agent, files.stdout, files.stderr, result.exit_code, result.signal, last_message, result.ended_at
+        given.agent,
+        files.stdout,
+        files.stderr,
+        result.exit_code,
+        result.signal,
+        last_message,
+        result.ended_at,
+        environ.get("TZ"),
     )
     with contextlib.suppress(prices.BadPrices):  # told at the start; the run itself is worth more than its estimate
         outcome = prices.with_cost(outcome, given.agent.model or given.agent.default_model, prices.tables(environ))
     secrets = masking.secrets_of(environ)
     status: AgentStatus = "done" if outcome.ok else "failed"
     error = outcome.error
-    if result.ended_by == "timeout":
+    if result.ended_by == "timeout" and outcome.kind != "rate-limited":  # else it only waited for its limit to pass
         status, error = "timeout", f"{given.agent.name} was ended after its time limit of {given.timeout_s:g} s"
     elif result.ended_by == "cancel":
         status, error = "failed", "cancelled"

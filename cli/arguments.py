@@ -9,7 +9,7 @@ import typer
 
 from beatctl.cli.problems import Usage
 
-AGENTS = ("claude", "codex", "gemini")
+AGENTS = ("claude", "codex", "gemini", "opencode")
 """Known by name. Here too, since where they are known is a lot to import."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -83,12 +83,14 @@ def read_outcome(
     signal: int | None,
     last_message_file: Path,
     at: float | None = None,
+    zone: str | None = None,
 ) -> AgentOutcome:
     """What came of a run. The files may be huge, cut short, missing, or not be UTF-8.
 
-    `at`: when it ended, in unix seconds; None for just now. A limit that ends at a time of the day is seen from there.
+    `at`: when it ended, in unix seconds; None for just now. A limit that ends at a time of the day is seen from there,
+    in its `zone` (the TZ it ran with; None: this machine's).
     """
-    return ADAPTERS[agent.kind].read(agent, Ended(stdout, stderr, last_message_file, exit_code, signal, at))
+    return ADAPTERS[agent.kind].read(agent, Ended(stdout, stderr, last_message_file, exit_code, signal, at, zone))
 
 
 def saying(kind: AgentKind, stdout: Path, stderr: Path, directory: str = "") -> str:

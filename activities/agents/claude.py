@@ -21,7 +21,7 @@ from beatctl.activities.agents.outcome import (
 from beatctl.activities.agents.output import Event, count, events, last_lines, number, string
 from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.agents.troubles import Trouble, told, trouble
+from beatctl.activities.agents.troubles import Trouble, no_session, told, trouble
 from beatctl.activities.agents.words import newest_first, on, running, sentence
 
 _TOKENS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
@@ -58,7 +58,6 @@ _OWN_WORDS = re.compile(
 _OLD_LIMIT = re.compile(r"Claude (?:AI )?usage limit reached\s*\|\s*\d{10,13}")
 """The whole last message of an older claude at its limit, which counted as success."""
 _LOGIN = "run `claude` once and log in, or set ANTHROPIC_API_KEY"
-_NO_SESSION = "No conversation found"
 _ROOT_REFUSED = "cannot be used with root"
 _AS_ROOT = (
     "claude refuses --permissions full to root. Run beatctl as another user, use --permissions workspace, "
@@ -174,8 +173,6 @@ def _problem(ended: Ended, result: Event | None, said: str | None, problem: str 
     if result is None:
         if _ROOT_REFUSED in words:
             return "failed", _AS_ROOT
-        if _NO_SESSION in words:
-            return "failed", f"claude has no such session any more ({words}): start without --memory session"
         return "failed", f"claude {ended.how} without a result" + (f": {words}" if words else "")
     if _unknown_command(result):
         return (
@@ -187,6 +184,8 @@ def _problem(ended: Ended, result: Event | None, said: str | None, problem: str 
     why = _ENDS.get(string(result, "subtype") or "")
     details = result.get("errors")
     details = "; ".join(str(detail) for detail in details)[:300] if isinstance(details, list) else said
+    if details and no_session(details):
+        return "failed", f"claude has no such session any more: {details}"
     return "failed", f"{why or 'claude failed'}: {details}" if details else why or f"claude failed and {ended.how}"
 
 

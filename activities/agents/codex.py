@@ -10,12 +10,11 @@ from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, 
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
 from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.agents.troubles import told, trouble
+from beatctl.activities.agents.troubles import no_session, told, trouble
 from beatctl.activities.agents.words import newest_first, on, running, sentence, several
 
 _STATUS = re.compile(r"(?:unexpected status|last status:?) (\d{3})\b")
 _LOGIN = "run `codex login`, or set its API key"
-_NO_SESSION = re.compile(r"no rollout found|thread not found|no saved session|session not found", re.IGNORECASE)
 _NOISE = re.compile(r"Reading additional input from stdin|WARNING: proceeding")
 
 
@@ -158,8 +157,8 @@ def _problem(ended: Ended, terminal: str | None, error: str | None, events_seen:
     status = _STATUS.search(own)
     if what := trouble(own, int(status[1]) if status else None):
         return told("codex", what, said, _LOGIN)
-    if _NO_SESSION.search(own):
-        return "failed", f"codex has no such session any more ({said}): start without --memory session"
+    if no_session(own):
+        return "failed", f"codex has no such session any more: {said}"
     if terminal is None:
         return "failed", f"codex {ended.how} before its turn was done" + (f": {said}" if said else "")
     return "failed", f"codex failed: {said}" if said else f"codex failed and {ended.how}"

@@ -22,7 +22,7 @@ from beatctl.activities.agents.output import Event, count, events, last_lines, l
 from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.agents.troubles import told, trouble
+from beatctl.activities.agents.troubles import no_session, told, trouble
 from beatctl.activities.agents.words import newest_first, on, running, sentence
 
 _EXITS = {status % 256: status for status in (401, 403, 429, 500, 502, 503, 504, 529)} | {41: 401}
@@ -33,9 +33,6 @@ _QUOTA = re.compile(
     r"^(?:Error when talking to Gemini API.* |\S* ?)(?:Terminal|Retryable)QuotaError: ?(.*)|^\s*reason: '(\w+)'"
 )
 _LOGIN = "run `gemini` once and log in, or set GEMINI_API_KEY"
-_NO_SESSION = re.compile(
-    r"error resuming session|invalid session|no previous sessions|session .*not found", re.IGNORECASE
-)
 _NOISE = re.compile(r"Warning: |YOLO mode|Ripgrep is not|\[STARTUP\]|Loaded cached|\(node:|\(Use `node")
 _PATHS = {
     "replace": "editing",
@@ -213,8 +210,8 @@ def _problem(ended: Ended, result: Event | None, events_seen: bool) -> tuple[Kin
     status = _EXITS.get(ended.exit_code) if ended.exit_code is not None else None
     if what := trouble(own, status) or ("rate-limited" if quota and result is None else None):
         return told("gemini", what, said or ended.how, _LOGIN)
-    if _NO_SESSION.search(own):
-        return "failed", f"gemini has no such session any more ({said}): start without --memory session"
+    if no_session(own):
+        return "failed", f"gemini has no such session any more: {said}"
     if result is None:
         return "failed", f"gemini {ended.how} without a result" + (f": {words}" if words else "")
     return "failed", f"gemini failed: {said}" if said else f"gemini failed and {ended.how}"

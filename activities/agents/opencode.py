@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beatctl.activities.agents.adapter import Told
+from beatctl.activities.agents.opencode_log import last_error
 from beatctl.activities.agents.outcome import (
     NOT_STARTED,
     AgentOutcome,
@@ -21,13 +22,14 @@ from beatctl.activities.agents.output import Event, count, events, last_lines, n
 from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.agents.troubles import Trouble, told, trouble
+from beatctl.activities.agents.troubles import Trouble, no_session, told, trouble
 from beatctl.activities.agents.words import newest_first, on, running, sentence
 
 # What an agent pipes an evaluator's output through.
 _FILTERS = ("tail", "head", "grep", "wc", "cat", "ls")
 _UNFINISHED = ("tool-calls", "length", "content-filter", "error")
 """Reasons of a step's end after which the work is not done."""
+_SEE_LOG = "Unexpected server error"
 _DENIED = ("a rule which prevents you", "rejected permission")
 _LOGIN = "run `opencode auth login`"
 _PATHS = {"edit": "editing", "multiedit": "editing", "write": "writing", "read": "reading", "list": "listing"}
@@ -44,7 +46,8 @@ class OpenCode:
         root: Path | None,
         session: str | None = None,
     ) -> Prompted:
-        argv = [*agent.argv, "run", "--format", "json"]
+        # Its log on standard error, without which nobody knows why it waits.
+        argv = [*agent.argv, "run", "--format", "json", "--print-logs", "--log-level", "ERROR"]
         environment = {}
         if agent.permissions == "full":
             argv.append("--auto")
@@ -87,8 +90,10 @@ class OpenCode:
         usage: Usage | None = None
         denied: dict[str, None] = {}
         error: Event | None = None
+        last_at = 0.0
         for event in events(ended.stdout):
             session = string(event, "sessionID") or session
+            last_at = number(event, "timestamp") or last_at
             match event.get("type"):
                 case "step_start":
                     reason = error = None  # it went on: what went before has passed
@@ -116,6 +121,12 @@ class OpenCode:
         if outcome.ok:
             outcome.summary = not_allowed(outcome.summary, denied)
             return outcome
+        logged = last_error(ended.stderr)
+        if error is None and logged is not None and logged.at * 1000 >= last_at:
+            # It still waits for this one to pass, or gave up without a word.
+            error = {"error": {"data": {"message": logged.said}}}
+        elif error is not None and logged is not None and _message(error).startswith(_SEE_LOG):
+            error = {"error": {"data": {"message": logged.said}}}
         outcome.kind, outcome.error = _problem(ended, error, reason)
         if session is None and outcome.kind == "failed" and (plain := plain_trouble(ended)):
             outcome.kind, outcome.error = told("opencode", plain.kind, plain.said, _LOGIN)
@@ -195,15 +206,15 @@ def _problem(ended: Ended, error: Event | None, reason: str | None) -> tuple[Kin
     if error is None:
         if reason is not None and reason not in _UNFINISHED:
             return "failed", f"opencode {ended.how} after saying that it was done" + (f": {words}" if words else "")
-        if "Session not found" in words:
-            return "failed", f"opencode has no such session any more ({words}): start without --memory session"
+        if no_session(words):
+            return "failed", f"opencode has no such session any more: {words}"
         if reason in ("length", "content-filter"):
             return "failed", f"opencode stopped before it was done: the model's answer was cut off ({reason})"
         return "failed", f"opencode {ended.how} before it was done" + (f": {words}" if words else "")
     said = paragraph(_message(error), 500)
     if what := _trouble(error):
         return told("opencode", what, said, _LOGIN)
-    if string(error, "error", "name") == "UnknownError" or "ModelNotFound" in said:
+    if "Model not found" in said or said.startswith(_SEE_LOG):
         said += (
             " Is --model one that `opencode models` lists, as provider/model, and its provider logged in "
             "(`opencode auth login`)?"

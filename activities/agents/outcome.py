@@ -80,6 +80,8 @@ class Ended:
     signal: int | None
     at: float | None = None
     """When it ended, unix seconds: what "resets 10pm" is to be seen from. None: just now."""
+    zone: str | None = None
+    """The TZ that it ran with."""
 
     @property
     def well(self) -> bool:
@@ -97,7 +99,7 @@ class Ended:
 
     def reset_in(self, text: str) -> float | None:
         """When the limit ends of which this run tells in `text`, unix seconds."""
-        return reset_time(text, machine_time(time.time() if self.at is None else self.at))
+        return reset_time(text, machine_time(time.time() if self.at is None else self.at, self.zone))
 
 
 def told_reset(seconds: float | None) -> float | None:

@@ -123,7 +123,7 @@ def _by_clock(found: re.Match[str], now: datetime) -> float | None:
     hour = _hour(found)
     if hour is None and found["month"] is None:
         return None
-    zone = _zone(found["named"] or found["short"], now.tzinfo or UTC)
+    zone = _zone(found["named"] or _SHORT_ZONES.get((found["short"] or "")[:1].lower()), now.tzinfo or UTC)
     here = now.astimezone(zone)
     try:
         at = time(hour or 0, int(found["minute"] or 0))
@@ -183,11 +183,8 @@ def _next(day_name: str | None, at: time, here: datetime) -> float | None:
 
 
 def _zone(name: str | None, own: tzinfo) -> tzinfo:
-    if not name:
-        return own
-    known = name if "/" in name or len(name) > 7 else _SHORT_ZONES.get(name[0].lower(), name)
     try:
-        return ZoneInfo(known)
+        return ZoneInfo(name) if name else own
     except (ValueError, OSError, KeyError):
         return own
 
@@ -213,6 +210,6 @@ class MachineZone(tzinfo):
         return datetime.fromtimestamp(at.replace(tzinfo=UTC).timestamp()).replace(tzinfo=self)
 
 
-def machine_time(at: float) -> datetime:
-    """A moment (unix seconds) in this machine's zone, for `reset_time`."""
-    return datetime.fromtimestamp(at).replace(tzinfo=MachineZone())
+def machine_time(at: float, zone: str | None = None) -> datetime:
+    """A moment (unix seconds) in the zone of a program that ran here, for `reset_time`. `zone`: the TZ it ran with."""
+    return datetime.fromtimestamp(at, _zone((zone or "").removeprefix(":"), MachineZone()))

@@ -43,6 +43,12 @@ _LOGIN = re.compile(
     re.IGNORECASE,
 )
 
+_NO_SESSION = re.compile(
+    r"no conversation found|no rollout found|error resuming session|no previous sessions|invalid session"
+    r"|session not found|thread not found",
+    re.IGNORECASE,
+)
+
 _CLEAR_LIMIT = re.compile(
     r"usage limit reached|hit your (?:[\w-]+ ){0,3}limit|rate[ _-]?limit(?:s|ed|_error|_exceeded)?"
     r"(?: has been| was| is)? (?:reached|exceeded|hit)|rate_limit_(?:error|exceeded|reached)|usage_limit_reached"
@@ -87,6 +93,11 @@ def trouble(error: str, status: int | None = None) -> Trouble | None:
     if _DOWN.search(error):
         return "overloaded"
     return "authentication" if _LOGIN.search(error) else None
+
+
+def no_session(error: str) -> bool:
+    """Whether a run could not go on with the agent's own session, since that is gone."""
+    return _NO_SESSION.search(error) is not None
 
 
 def clear_trouble(text: str) -> Literal["rate-limited", "overloaded"] | None:

@@ -224,6 +224,8 @@ def without_traces(text: str, folder: Path, path: str) -> str:
     text = re.sub(r'("resetsAt":)\d+', r"\g<1>1767229200", text)
     text = re.sub(r"\b(ses|msg|prt)_\w{20,}", r"\1_1", text)
     text = re.sub(r'("(?:timestamp|start|end)":)\d{13}', r"\g<1>1767225600000", text)
+    text = re.sub(r"(level=\w+ run)=[0-9a-f]{8}\b", r"\1=1", text)
+    text = re.sub(r'(?:\\n +at [^"\\]*)+', "", text)
     text = re.sub(r"err_[0-9a-f]{8}\b", "err_1", text)
     text = re.sub(r'"date":"[^"]*"', '"date":"Thu, 01 Jan 2026 00:00:00 GMT"', text)
     text = re.sub(r"(resets_at\W+)\d{10}", r"\g<1>1767229200", text)

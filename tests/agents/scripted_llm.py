@@ -1,4 +1,4 @@
-"""A language model that follows a script, on a loopback port: what claude, codex and gemini talk to in tests.
+"""A language model that follows a script, on a loopback port: what claude, codex, gemini and opencode talk to in tests.
 
 It speaks Anthropic Messages, OpenAI Responses and Chat Completions, and Gemini generateContent. Its first turn asks for
 one shell command, which the agent really runs; once it is given a tool's result it ends with a sentence.

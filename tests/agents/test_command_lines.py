@@ -80,7 +80,9 @@ def test_gemini_may_edit_and_run_the_evaluator_and_nothing_else() -> None:
 
 def test_opencode_reads_the_prompt_as_it_is_and_may_run_the_evaluator_and_nothing_else() -> None:
     given_line = prompted("opencode", allowed=["npm test && du -b dist"])
-    assert given_line.argv == ["/bin/opencode", "run", "--format", "json"]
+    assert given_line.argv == [
+        *("/bin/opencode", "run", "--format", "json", "--print-logs", "--log-level", "ERROR"),
+    ]
     assert given_line.stdin == str(PROMPT_FILE)
     rules = json.loads(given_line.environment["OPENCODE_PERMISSION"])
     assert rules["edit"] == "allow"

@@ -198,6 +198,27 @@ def test_opencodes_limits_are_waited_out_and_nothing_else_is(
     assert outcome.summary.startswith("I handle HTTP 429")
 
 
+def logged(second: int, said: str, aside: bool = False) -> str:
+    return (
+        f'timestamp=2026-06-29T20:00:{second:02}.306Z level=ERROR run=1 message="stream error" providerID=p modelID=m '
+        f"session.id=s small={'true' if aside else 'false'} agent=build mode=primary "
+        f'error.error="AI_APICallError: {said}"\n'
+    )
+
+
+def test_a_limit_that_opencode_sits_out_until_it_is_ended_is_one(tmp_path: Path) -> None:
+    """It waits for as long as the service says, without an event."""
+    began = {"type": "step_start", "sessionID": "s", "timestamp": (NOW + 5) * 1000}
+    limited = logged(7, "The usage limit has been reached")
+    outcome = ended("opencode", tmp_path, began, stderr=limited, exit_code=None, signal=15)
+    assert (outcome.kind, outcome.error) == (
+        "rate-limited",
+        "opencode's limit is reached: The usage limit has been reached",
+    )
+    for passed in (logged(3, "The usage limit has been reached"), logged(7, "Rate limit exceeded", aside=True)):
+        assert ended("opencode", tmp_path, began, stderr=passed, exit_code=None, signal=15).kind == "failed"
+
+
 @pytest.mark.parametrize("kind", ["claude", "codex", "gemini", "opencode", "command"])
 @pytest.mark.parametrize(
     ("line", "limited", "reset"),

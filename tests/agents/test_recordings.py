@@ -102,7 +102,7 @@ def test_an_agent_that_is_not_logged_in_says_how_to(name: str, hint: str) -> Non
         # Told to end, gemini exits 0.
         ("gemini-killed", "gemini exited with 0 without a result"),
         ("opencode-killed", "opencode was ended by SIGTERM before it was done"),
-        ("opencode-model", "opencode failed: Unexpected server error."),
+        ("opencode-model", "opencode failed: Model not found: scripted/no-such-model. Is --model one that"),
     ],
 )
 def test_a_run_that_did_not_finish_is_a_failure_with_its_reason(name: str, words: str) -> None:

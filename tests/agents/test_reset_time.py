@@ -73,6 +73,7 @@ MOMENTS = {
     "Daily quotas reset at midnight Pacific time": at("2026-06-30 00:00 America/Los_Angeles"),
     "resets 3:45 PM PST": at("2026-06-29 15:45 America/Los_Angeles"),
     "available again at 9pm UTC": at("2026-06-29 21:00"),
+    "resets 10pm (CET)": at("2026-06-29 22:00 CET"),
     "resets 10pm (Mars/Olympus)": at("2026-06-29 22:00 Europe/Lisbon"),
 }
 
@@ -152,6 +153,7 @@ def test_the_machines_own_zone_knows_when_its_clock_is_changed() -> None:
     )
     assert done.stdout == "2026-10-25 06:00:00+00:00\n"
     assert machine_time(NOW.timestamp()) == NOW
+    assert reset_time("resets 7am", machine_time(at("2026-10-24 22:00").timestamp(), ":Europe/Berlin")) == 1792908000
 
 
 @given(st.text(alphabet=st.sampled_from("resttryaginp at in|:0123456789hmsd,.Oct()/UTCZ-\n\u202f\"'"), max_size=80))
