@@ -39,6 +39,19 @@ def read(environ: Mapping[str, str]) -> AgentTables:
     return checked(content, text, place.shown)
 
 
+def names(environ: Mapping[str, str]) -> list[str]:
+    """The agents that the user's configuration names, unchecked; for a shell's completion, which has no time."""
+    import tomllib
+
+    from beatctl.cli import levels
+
+    try:
+        found = tomllib.loads(levels.user_file(environ).read_text(encoding="utf-8-sig")).get(KEY, {})
+    except (OSError, ValueError):
+        return []
+    return [name for name in found if isinstance(found[name], dict)] if isinstance(found, dict) else []
+
+
 def checked(content: object, text: str, shown: str) -> AgentTables:
     """The tables in a file's `agents`. `text`: the file's, to tell lines by; `shown`: how messages name it. Raises
     Usage."""
@@ -93,6 +106,8 @@ def _words(mistake: ErrorDetails, where: Sequence[str], model: type[Strict], nam
     if kind == "missing":
         return 'is missing. Write what is run, such as command = "my-agent --yes {prompt}"'
     said = _UNTOLD.sub("", mistake["msg"])
+    if kind == "value_error":  # our own words
+        return said
     said = said.replace("Input should be", "should be").replace("a valid ", "a ").replace("dictionary", "table")
     return said[:1].lower() + said[1:]
 

@@ -48,6 +48,7 @@ COMMANDS = {
     "apply": Entry("apply:apply", "Turn what a loop kept into commits.", "beatctl apply k3f9 --branch smaller-bundle"),
     "undo": Entry("change:undo", "Put the folder back as it was.", "beatctl undo k3f9"),
     "gc": Entry("gc.command:gc", "Free what ended loops left.", "beatctl gc --older-than 30d"),
+    "agents": Entry("agents:agents", "List the agents, or check that one works.", "beatctl agents check claude"),
     "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
     "mcp": Entry("mcp.command:mcp", "Let agents start and steer loops, by MCP.", "beatctl mcp"),
     "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),
@@ -64,7 +65,7 @@ GROUPS = {
     "Follow": "watch",
     "Steer": "pause",
     "The morning after": "report",
-    "Around": "doctor",
+    "Around": "agents",
 }
 """Headings in the list of commands, and the command each stands above."""
 

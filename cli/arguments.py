@@ -12,6 +12,9 @@ from beatctl.cli.problems import Usage
 AGENTS = ("claude", "codex", "gemini", "opencode")
 """Known by name. Here too, since where they are known is a lot to import."""
 
+CHECK = "check AGENT"
+"""How `agents` calls its words."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Loop = Annotated[
     str | None,

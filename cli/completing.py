@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from beatctl.cli.arguments import AGENTS
+from beatctl.cli.arguments import AGENTS, CHECK
 from beatctl.cli.output import out, visible
 
 VARIABLE = "_BEATCTL_COMPLETE"
@@ -117,6 +117,8 @@ def _of_command(
         return _fitting("words", offered, typed)
     arguments = [param for param in params if param.param_type_name == "argument"]
     kind = arguments[0].metavar or "" if arguments and not positional else ""
+    if arguments and positional == 1 and arguments[0].metavar == CHECK:
+        kind = "AGENT"
     answered = _values(kind, typed, name, environ) if kind else Answer("words", [])
     if typed or answered.found or answered.else_ != "words":
         return answered
@@ -136,12 +138,20 @@ def _values(metavar: str, typed: str, name: str, environ: Mapping[str, str]) -> 
     if "|" in metavar:
         return _fitting("words", [Found(word) for word in metavar.split("|")], typed)
     if metavar == "AGENT":
-        return _fitting("files", [Found(agent) for agent in AGENTS], typed)
+        return _fitting("files", [Found(agent) for agent in _agents(environ)], typed)
+    if metavar == CHECK:
+        return _fitting("words", [Found("check", "Run a one-word task with an agent.")], typed)
     if metavar.split(" ")[0] == "LOOP":
         return _fitting("words", _loops(environ, unfinished=name in _ENDS_LOOPS), typed)
     if metavar in ("FILE", "CMD"):
         return Answer("files", [])
     return Answer("dirs" if metavar == "DIR" else "words", [])
+
+
+def _agents(environ: Mapping[str, str]) -> list[str]:
+    from beatctl.cli import agent_tables
+
+    return list(dict.fromkeys((*AGENTS, *agent_tables.names(environ))))
 
 
 def _fitting(else_: Literal["words", "files", "dirs"], found: Iterable[Found], typed: str) -> Answer:

@@ -6,8 +6,7 @@ import os
 import shutil
 import sys
 import time
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +14,10 @@ from beatctl.cli import concurrency, levels, service
 from beatctl.cli.arguments import Json
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, out_json
-from beatctl.cli.problems import Unavailable
+from beatctl.cli.problems import Unavailable, Usage
+
+if TYPE_CHECKING:
+    from beatctl.activities.agents.definition import AgentTables
 
 
 def doctor(
@@ -53,6 +55,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     from beatctl.worker.run_folder import EMBEDDED, RunFolder
 
     shared = chosen(loops.environ)
+    tables, wrong = _tables(loops)
     running = local.running(loops.home, loops.environ)
     server: dict[str, Any] | None = None
     worker: dict[str, Any] | None = None
@@ -90,7 +93,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
         "server_program": program,
         "agents": [
             {"name": agent.name, "path": agent.argv[0], "version": agent.version}
-            for agent in agents.found(loops.environ)
+            for agent in agents.found(loops.environ, tables)
         ],
         "git": _version("git"),
         "python": {"path": sys.executable, "version": sys.version.split()[0]},
@@ -98,21 +101,29 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     if worker is not None and running is not None:
         held = of_worker(RunFolder(loops.home.root, running.connection.label)) or Concurrency()
         worker |= {"max_concurrent_agents": held.agents, "max_concurrent_evaluators": held.evaluators}
-    settings, mistakes = levels.examine(_root(), file, loops.environ)
+    settings, mistakes = levels.examine(levels.workspace_here(), file, loops.environ)
     found |= settings
     found |= doctor_service.examine(loops)
-    found["warnings"] = mistakes + _warnings(loops, found)
+    found["warnings"] = mistakes + wrong + _warnings(loops, found)
     return found
 
 
-def _root() -> Path | None:
-    """The workspace the user stands in; None where no loop can work."""
-    from beatctl.activities.workspace import WorkspaceProblem, check_directory
+def _tables(loops: Loops) -> tuple[AgentTables, list[str]]:
+    """What the configuration says of agents, and what is wrong with the user's prices; with the tables themselves,
+    the levels tell."""
+    from beatctl.activities.agents import prices
+    from beatctl.activities.agents.definition import AgentTables
+    from beatctl.cli import agent_tables
 
+    wrong = []
     try:
-        return check_directory(Path.cwd())
-    except (OSError, WorkspaceProblem):
-        return None
+        prices.tables(loops.environ)
+    except prices.BadPrices as bad:
+        wrong.append(str(bad))
+    try:
+        return agent_tables.read(loops.environ), wrong
+    except Usage:
+        return AgentTables(), wrong
 
 
 def _server_program(loops: Loops) -> dict[str, Any]:

@@ -20,7 +20,6 @@ _COMMAND_HINTS = {
     "pipeline": 'A pipeline is a loop with steps: beatctl start --step "…" --step "…" --until "npm test"',
     "orchestrate": 'There is no orchestrating agent. Say how success is told: beatctl start "…" --until "npm test"',
     "schedule": "There are no schedules yet. Let cron start a loop: beatctl start -f loop.toml -d",
-    "agents": "beatctl doctor lists the agents it found. Choose one with --agent.",
     "config": "Settings stand in beatctl.toml or config.toml; beatctl doctor shows which hold, and where they stand.",
     "mcp": "There is no MCP server yet.",
     "migrate": "There is nothing to migrate: beatctl's loops are its own.",

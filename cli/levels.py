@@ -120,6 +120,16 @@ def examine(root: Path | None, file: str | None, environ: Mapping[str, str]) -> 
     return found, wrong + misspelt(environ)
 
 
+def workspace_here() -> Path | None:
+    """The workspace the user stands in; None where no loop can work."""
+    from beatctl.activities.workspace import WorkspaceProblem, check_directory
+
+    try:
+        return check_directory(Path.cwd())
+    except (OSError, WorkspaceProblem):
+        return None
+
+
 def told(settings: Mapping[str, Setting], environ: Mapping[str, str]) -> list[str]:
     """What was not typed as a flag, and where it stands: a line, and one for each variable that seems misspelt."""
     by_place: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from beatctl.activities.agents.environment import child_environment
 from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
 from beatctl.activities.agents.output import said_lines, tail_of
 from beatctl.activities.agents.registry import ADAPTERS
-from beatctl.activities.agents.resolve import AgentMistyped, AgentNotFound, again, found, resolve
+from beatctl.activities.agents.resolve import AgentMistyped, AgentNotFound, Looked, again, found, look, resolve
 from beatctl.activities.agents.spec import AgentKind, AgentSpec
 
 _TAILS = (64 << 10, 2 << 20)
@@ -22,6 +22,7 @@ __all__ = [
     "AgentNotFound",
     "AgentOutcome",
     "AgentSpec",
+    "Looked",
     "Prompted",
     "again",
     "child_environment",
@@ -29,6 +30,7 @@ __all__ = [
     "counts_whole_sessions",
     "found",
     "has_sessions",
+    "look",
     "read_outcome",
     "resolve",
     "saying",

@@ -23,8 +23,10 @@ from beatctl.activities.agents.outcome import (
     told_reset,
 )
 from beatctl.activities.agents.output import Event, events, last_lines, said_lines
+from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.agents.troubles import told as in_words
 
 _LAST_LINES = 5
 """Where a limit is looked for after exit 0: before them, the agent may have come through it by itself."""
@@ -107,6 +109,9 @@ class Configured:
         kind, error = _problem(agent, told, ended, found, succeeded=succeeded, last_line=last_line)
         if kind == "done":
             return outcome.model_copy(update={"ok": True})
+        if kind == "failed" and (plain := plain_trouble(ended)):
+            kind, error = in_words(agent.name, plain.kind, plain.said, "")
+            return outcome.model_copy(update={"kind": kind, "error": error, "reset_at": plain.reset_at})
         reset = told_reset(found.number(output.reset_at)) if kind == "rate-limited" else None
         if kind == "rate-limited" and reset is None:
             reset = ended.reset_in(error or "")

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from beatctl.activities.agents.account import account
@@ -24,6 +25,16 @@ class AgentNotFound(Exception):
     @property
     def text(self) -> str:
         return str(self)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found of an agent that can be named."""
+
+    name: str
+    agent: AgentSpec | None = None
+    problem: str | None = None
+    """How to install it where there is none, or why it does not run."""
 
 
 class AgentMistyped(AgentNotFound):
@@ -102,21 +113,28 @@ def again(agent: AgentSpec, environ: Mapping[str, str], directory: Path) -> Agen
 def found(environ: Mapping[str, str], tables: AgentTables = NO_TABLES) -> list[AgentSpec]:
     """The known agents on PATH, then those the configuration defines whose program is there, each with its version
     (None where it did not tell)."""
-    here = Path("/")
-    known = _on_path(environ, tables)
+    return [looked.agent for looked in look(environ, tables) if looked.agent is not None]
+
+
+def look(environ: Mapping[str, str], tables: AgentTables = NO_TABLES) -> list[Looked]:
+    """Every agent that can be named, the known ones first, in the order in which the default is looked for."""
+    there = _on_path(environ, tables)
+
+    def known(name: str) -> Looked:
+        if name not in there:
+            return Looked(name, None, INSTALL[name])
+        return Looked(name, *_known(name, there[name], environ))
+
+    def one_defined(name: str) -> Looked:
+        try:
+            return Looked(name, defined(name, tables.defined[name], environ, Path("/")))
+        except AgentNotFound as missing:
+            install = tables.defined[name].install
+            return Looked(name, None, install or str(missing))
+
     with ThreadPoolExecutor(max_workers=8) as pool:
-        agents = list(pool.map(lambda name: _known(name, known[name], environ)[0], known))
-        told = pool.map(lambda name: _defined_or_none(name, tables.defined[name], environ, here), tables.defined)
-        return [*agents, *(agent for agent in told if agent is not None)]
-
-
-def _defined_or_none(
-    name: str, definition: AgentDefinition, environ: Mapping[str, str], directory: Path
-) -> AgentSpec | None:
-    try:
-        return defined(name, definition, environ, directory)
-    except AgentNotFound:
-        return None
+        asked = pool.map(known, KNOWN), pool.map(one_defined, tables.defined)
+        return [looked for part in asked for looked in part]
 
 
 def defined(name: str, definition: AgentDefinition, environ: Mapping[str, str], directory: Path) -> AgentSpec:
