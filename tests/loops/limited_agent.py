@@ -2,8 +2,9 @@
 """A stand-in for claude with a limit: it speaks its stream of events, and does what the file `plan` beside it says.
 
 Each line of the plan is one run: `ok`, `limit SECONDS` (the reset's distance from then), `limit` (no reset told),
-`overloaded`, `login`. The last line holds for all runs after it. A run that is `ok` lowers `n` in its folder by one; a
-run that meets a limit has already broken `n` by then. Each costs 0.02 dollars and 100 tokens.
+`sit SECONDS` (a limit that it waits for itself, for too long), `overloaded`, `login`. The last line holds for all runs
+after it. A run that is `ok` lowers `n` in its folder by one; a run that meets a limit has already broken `n` by then.
+Each costs 0.02 dollars and 100 tokens.
 
 `refuse` is a run that knows no session, as claude is where it is to resume one that is gone. The file `asked` beside it
 gets a line of JSON for each run: the session it was to resume, its own, and its prompt.
@@ -46,9 +47,11 @@ def main() -> int:
         n.write_text(f"{int(n.read_text()) - 1}\n")
         return end("lowered n", is_error=False)
     n.write_text("half done\n")
-    if word == "limit" and seconds:
+    if seconds:
         reset = int(time.time() + float(seconds))
         tell(type="rate_limit_event", rate_limit_info={"status": "rejected", "resetsAt": reset})
+        if word == "sit":
+            time.sleep(600)
         return end("You've hit your limit", is_error=True, api_error_status=429)
     status, said = {
         "limit": (429, "API Error: Request rejected (429)"),

@@ -142,6 +142,17 @@ def test_the_end_of_for_ends_a_wait(loops: Loops, agents: Agents) -> None:
     assert status["reason"] == "max-duration"
 
 
+def test_an_agent_that_sat_out_its_limit_until_its_time_was_up_has_not_failed(
+    loops: Loops, agents: Agents, soon: dict[str, str]
+) -> None:
+    claude = agents.make("sit 7", "ok")
+    status = loops.start(*LOWER, "--agent", claude, "-n", "1", "--agent-timeout", "3s", expect=0, env=soon)
+    assert (status["outcome"], status["iteration"], status["failures"]) == ("improved", 1, 0)
+    (wait,) = loops.rows(status["id"])[1]["waits"]
+    assert wait["reason"] == "rate-limit"
+    assert loops.repository.read("n") == "49\n"
+
+
 def test_an_overloaded_service_is_tried_again_and_nothing_counts(loops: Loops, agents: Agents) -> None:
     claude = agents.make("overloaded", "ok")
     loop = loops.detached(*LOWER, "--agent", claude, "-n", "1")
