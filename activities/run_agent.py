@@ -25,7 +25,7 @@ from beatctl.activities.prompt import Standing, Task, compose, last_evaluator_ou
 from beatctl.activities.prompt_memory import most_rows
 from beatctl.activities.prompt_template import TemplateProblem
 from beatctl.activities.run_files import beside
-from beatctl.activities.sessions import Session
+from beatctl.activities.sessions import Session, spent_by
 from beatctl.activities.text import clean
 from beatctl.activities.tickets import Hold, Ticket
 from beatctl.activities.turns import NotStarted, Turns, Word
@@ -262,7 +262,9 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ:
         error = result.error
     if status == "done" and result.left_behind:
         outcome.summary = f"{outcome.summary} (left running, and ended: {', '.join(result.left_behind[:5])})".strip()
-    cost, tokens, session_cost, session_tokens = _spent(given, outcome)
+    cost = outcome.cost_usd if outcome.cost_usd is not None and math.isfinite(outcome.cost_usd) else None
+    whole = agents.counts_whole_sessions(given.agent)
+    spent = spent_by(given.session if _resumes(given) else None, cost, outcome.tokens, whole=whole)
     return AgentResult(
         status=status,
         error=None if status == "done" else masking.masked(clean(error or ""), secrets) or None,
@@ -270,33 +272,17 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ:
         exit_code=result.exit_code if result.signal is None else -result.signal,
         model=clean(outcome.model)[:200] if outcome.model else given.agent.model,
         session_id=clean(outcome.session_id)[:200] if outcome.session_id else None,
-        cost_usd=cost,
+        cost_usd=spent.cost_usd,
         cost_estimated=outcome.cost_estimated,
-        tokens=tokens,
-        session_cost_usd=session_cost,
-        session_tokens=session_tokens,
+        tokens=spent.tokens,
+        session_cost_usd=spent.session_cost_usd,
+        session_tokens=spent.session_tokens,
         version=clean(outcome.version)[:100] if outcome.version else program.version_now(given.agent, environ),
         reset_at=outcome.reset_at if outcome.reset_at is not None and math.isfinite(outcome.reset_at) else None,
         started_at=result.started_at,
         duration_s=finished.duration_s,
         adopted=finished.adopted,
         lost=finished.lost,
-    )
-
-
-def _spent(given: RunAgentInput, outcome: agents.AgentOutcome) -> tuple[float | None, int | None, float, int]:
-    """Cost and tokens of the run, and of its whole session where the agent tells only those."""
-    cost = outcome.cost_usd if outcome.cost_usd is not None and math.isfinite(outcome.cost_usd) else None
-    tokens = outcome.tokens
-    if not agents.counts_whole_sessions(given.agent):
-        return cost, tokens, 0.0, 0
-    before = given.session if _resumes(given) else None
-    had_cost, had_tokens = (before.cost_usd, before.tokens) if before is not None else (0.0, 0)
-    return (
-        max(0.0, cost - had_cost) if cost is not None else None,
-        max(0, tokens - had_tokens) if tokens is not None else None,
-        cost if cost is not None else had_cost,
-        tokens if tokens is not None else had_tokens,
     )
 
 

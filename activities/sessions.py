@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pydantic import BaseModel
 
 
@@ -25,3 +27,26 @@ class Session(BaseModel):
     """Where the agent tells what the whole session took and not each run: what it told last."""
     cost_usd: float = 0.0
     """As `tokens`."""
+
+
+class Spent(NamedTuple):
+    """Of a run, and of its whole session where the agent tells that."""
+
+    cost_usd: float | None
+    tokens: int | None
+    session_cost_usd: float
+    session_tokens: int
+
+
+def spent_by(resumed: Session | None, cost_usd: float | None, tokens: int | None, *, whole: bool) -> Spent:
+    """What a run spent, from what was told. `resumed`: the session it went on with; `whole`: what its agent tells is
+    the session's, all runs before included."""
+    if not whole:
+        return Spent(cost_usd, tokens, 0.0, 0)
+    had_cost, had_tokens = (resumed.cost_usd, resumed.tokens) if resumed is not None else (0.0, 0)
+    return Spent(
+        round(max(0.0, cost_usd - had_cost), 6) if cost_usd is not None else None,
+        max(0, tokens - had_tokens) if tokens is not None else None,
+        cost_usd if cost_usd is not None else had_cost,
+        tokens if tokens is not None else had_tokens,
+    )

@@ -21,7 +21,7 @@ def session_of(spec: LoopSpec, state: LoopState, agent: str, step: int) -> Sessi
 
 def refuse_session(session: Session, result: AgentResult) -> None:
     """The agent could not go on with it: the run is repeated with a new one."""
-    session.id, session.why = None, result.error or "the last one could not be resumed"
+    session.id, session.why = None, (result.error or "the last one could not be resumed")[:200]
 
 
 def keep_session(spec: LoopSpec, state: LoopState, agent: str, told: Standing, result: AgentResult) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.ledger import Mark, Status
 from beatctl.activities.run_agent import AgentResult
-from beatctl.activities.sessions import Session
+from beatctl.activities.sessions import Session, Spent, spent_by
 from beatctl.workflows import notes
 from beatctl.workflows.going_on import caught_up
 from beatctl.workflows.iteration import standing
@@ -96,6 +96,17 @@ def test_a_session_is_told_each_note_once_and_of_those_that_were_taken_back() ->
     notes.add(night.state, "try z", 3.0)
     told = standing(SPEC, night.state, 2, 1, session_of(SPEC, night.state, "claude", 1))
     assert (told.notes, told.notes_told, told.notes_taken_back) == (1, 0, True)
+
+
+def test_what_an_agent_tells_of_a_whole_session_is_counted_once() -> None:
+    first = spent_by(None, 0.5, 240, whole=True)
+    assert first == Spent(0.5, 240, 0.5, 240)
+    session = Session(
+        agent="codex", id="c-1", iteration=1, tokens=first.session_tokens, cost_usd=first.session_cost_usd
+    )
+    assert spent_by(session, 0.75, 360, whole=True) == Spent(0.25, 120, 0.75, 360)
+    assert spent_by(session, None, None, whole=True) == Spent(None, None, 0.5, 240)
+    assert spent_by(session, 0.25, 120, whole=False) == Spent(0.25, 120, 0.0, 0)
 
 
 def test_sessions_outlive_the_server() -> None:
