@@ -139,6 +139,7 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, 
             environment_file=str(loop.environment),
             extra_environment={
                 **prompted.environment,
+                "PWD": given.directory,  # opencode goes by it, not by where it is
                 "BEATCTL_LOOP": given.loop,
                 "BEATCTL_ITERATION": str(given.standing.iteration),
                 "BEATCTL_STEP": str(step),

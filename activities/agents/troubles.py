@@ -20,14 +20,14 @@ _CAPACITY = re.compile(
     re.IGNORECASE,
 )
 _ACCOUNT = re.compile(
-    r"credit balance is too low|to use codex with your chatgpt plan|requires usage credits|insufficient balance"
+    r"credit balance is too low|to use codex with your chatgpt plan|requires usage credits|doesn['’]t include usage|disabled for your org|insufficient balance"
     r"|billing_error|payment required|CreditsError",
     re.IGNORECASE,
 )
 _LIMIT = re.compile(
     r"usage.?limit|rate.?limit|\bquota|\b429\b|too.many.requests|RESOURCE.EXHAUSTED|QuotaError|limit reached"
     r"|(?:hit|reached) your [^.\n]{0,30}\blimit|exhausted your|usage exceeded|out of (?:usage )?credits"
-    r"|out of extra usage|spend(?:ing)? (?:cap|limit)|hour limit",
+    r"|out of (?:extra )?usage|spend(?:ing)? (?:cap|limit)|hour limit",
     re.IGNORECASE,
 )
 _DOWN = re.compile(

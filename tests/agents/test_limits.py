@@ -69,6 +69,8 @@ CLAUDE: list[tuple[str, list[dict[str, Any]], str, float | None]] = [
         "rate-limited",
         datetime(2026, 7, 3, 14, tzinfo=ZoneInfo("America/New_York")).timestamp(),
     ),
+    ("no date told", [INIT, result("You're out of extra usage · resets 9pm (UTC)")], "rate-limited", RESET),
+    ("an organisation", [INIT, result("Your org is out of usage · contact your admin")], "rate-limited", None),
     ("overloaded", [INIT, result("API Error: 529 Overloaded", api_error_status=529)], "overloaded", None),
     ("overloaded, by its text", [INIT, result('API Error: 529 {"type":"overloaded_error"}')], "overloaded", None),
     ("a server error", [INIT, spoke("API Error", "server_error"), result("API Error: 500")], "overloaded", None),
