@@ -230,9 +230,9 @@ def _reset(ended: Ended, result: Event | None) -> float | None:
     """From the error where that tells it, else from what standard error has of it."""
     at = ended.reset_in(string(result or {}, "error", "message") or "")
     if at is None:
-        at = ended.reset_in(
-            "\n".join(lines_with(ended.stderr, (b"retrydelay", b"retry in", b"reset after", b"retry after")))
-        )
+        told_of = lines_with(ended.stderr, (b"retrydelay", b"retry in", b"reset after", b"retry after"))
+        # Limits of seconds that it waits for itself are not the one that ended it.
+        at = ended.reset_in("\n".join(line for line in told_of if not line.startswith("Attempt ")))
     return at
 
 

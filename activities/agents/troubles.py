@@ -20,8 +20,8 @@ _CAPACITY = re.compile(
     re.IGNORECASE,
 )
 _ACCOUNT = re.compile(
-    r"credit balance is too low|to use codex with your chatgpt plan|requires usage credits|doesn['’]t include usage|disabled for your org|insufficient balance"
-    r"|billing_error|payment required|CreditsError",
+    r"credit balance is too low|to use codex with your chatgpt plan|requires usage credits|doesn['’]t include usage"
+    r"|disabled for your org|insufficient balance|billing_error|payment required|CreditsError",
     re.IGNORECASE,
 )
 _LIMIT = re.compile(

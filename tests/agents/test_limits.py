@@ -148,6 +148,7 @@ GEMINI = [
     (gemini("[API Error: Please retry in 12h3m20s.]", exit_code=173), "rate-limited", NOW + 43_400),
     (gemini("", f"{QUOTA}You have exhausted your capacity. Your quota will reset after 1h0m0s."), "", RESET),
     (gemini("[API Error: quota]", f"{QUOTA}x\n  retryDelayMs: 3600000,\n"), "rate-limited", RESET),
+    (gemini("daily quota", "Attempt 1 failed: Your quota will reset after 5s.. Retrying after 6173ms...\n"), "", None),
     (gemini('[API Error: {"error":{"code":429,"details":[{"retryDelay":"20s"}]}}]', "", 173), "", NOW + 20),
     (gemini("x", f"{QUOTA}No capacity available\n  reason: 'MODEL_CAPACITY_EXHAUSTED',", 173), "overloaded", None),
     (gemini("[API Error: The model is overloaded. Please try again later.]"), "overloaded", None),
