@@ -75,6 +75,12 @@ class StartArguments(LimitArguments, Arguments):
         description="What each prompt tells of the past. Default ledger: a line for each experiment so far. "
         "last: the last try only. none: the goal alone. session: the agent's own session goes on.",
     )
+    memory_budget: int | None = Field(
+        None, description="Tokens of each prompt that what it tells of the past may take. Default 4000."
+    )
+    prompt_template: str | None = Field(
+        None, description="A file with the whole prompt as a Jinja2 template, in place of beatctl's own words."
+    )
     worktree: bool = Field(
         False, description="Work in a git worktree of its own, made from the last commit: the folder stays free."
     )
@@ -157,6 +163,8 @@ def _typed(call: Call, given: StartArguments) -> Typed:
     plain = {key.field: as_typed(given, key.name) for key in KEYS.values() if not key.is_limit}
     told: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
     told |= {"goal": () if given.goal is None else (given.goal,), "directory": str(call.here)}
+    if given.prompt_template is not None:
+        told["prompt_template"] = str(call.here / given.prompt_template)
     return Typed(**told, limits=typed_limits(given))
 
 

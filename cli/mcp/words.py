@@ -43,12 +43,25 @@ _FLAGS = {
 }
 _SWITCHES = ("worktree", "allow-large", "commit", "squash", "clear")
 _TEXTS = (
-    *("until", "eval", "direction", "check", "samples", "on-fail", "memory", "permissions", "agent", "agent-args"),
+    *(
+        "until",
+        "eval",
+        "direction",
+        "check",
+        "samples",
+        "on-fail",
+        "memory",
+        "memory-budget",
+        "permissions",
+        "agent",
+        "agent-args",
+    ),
     *(
         "model",
         "fallback",
         "setup",
         "setup-timeout",
+        "prompt-template",
         "branch",
         "max-iterations",
         "max-failures",
