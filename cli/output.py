@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, TextIO
 
@@ -44,14 +44,20 @@ def from_home(path: str, home: str | None = None) -> str:
     return "~" + path[len(home) :] if home and (path == home or path.startswith(home + os.sep)) else path
 
 
-_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+_heard: ContextVar[Callable[[str], None] | None] = ContextVar("heard", default=None)
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[list[str]]:
-    """What `say` says in this block, in the list instead of on stderr."""
+def heard(tell: Callable[[str], None] | None = None) -> Iterator[list[str]]:
+    """What `say` says in this block, in the list instead of on stderr; told at once, too, where `tell` is given."""
     lines: list[str] = []
-    before = _heard.set(lines)
+
+    def hear(text: str) -> None:
+        lines.append(text)
+        if tell is not None:
+            tell(text)
+
+    before = _heard.set(hear)
     try:
         yield lines
     finally:
@@ -60,9 +66,9 @@ def heard() -> Iterator[list[str]]:
 
 def say(text: str = "") -> None:
     """A line for the person, on stderr. A terminal that went away is no reason to stop."""
-    lines = _heard.get()
-    if lines is not None:
-        lines.append(text)
+    hear = _heard.get()
+    if hear is not None:
+        hear(text)
     else:
         _write(sys.stderr, text + "\n")
 

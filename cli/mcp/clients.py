@@ -16,8 +16,8 @@ from beatctl.cli.problems import Usage
 
 CLIENTS = ("claude", "codex", "gemini")
 _PLACES = (
-    *("BEATCTL_HOME", "BEATCTL_CONFIG", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "CODEX_HOME"),
-    *("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"),
+    *("BEATCTL_HOME", "BEATCTL_CONFIG", "BEATCTL_TEMPORAL_CLI", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"),
+    *("CODEX_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"),
 )
 """Variables by which beatctl and the agents find what is theirs."""
 _LARGEST = 4 * 1024 * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -121,8 +122,14 @@ async def _cancelled_by_the_client(signals: Signals) -> AsyncIterator[None]:
 
 def _done(tool: Tool, arguments: dict[str, Any], progress: Progress, signals: Signals) -> types.CallToolResult:
     """The call's result. Whatever goes wrong is one too."""
-    loops = Loops()
-    with heard() as said:
+    loops, lines = Loops(), itertools.count(1)
+
+    def tell(line: str) -> None:
+        """What takes a while says so: the first loop of all may have to build the server's program."""
+        if tool.kind != "reads":  # a wait tells of its progress itself
+            progress(next(lines), None, words.in_tool_words(line))
+
+    with heard(tell) as said:
         try:
             try:
                 given = tool.takes.model_validate(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -70,16 +71,14 @@ class StartArguments(LimitArguments, Arguments):
         description='Set this only if the user has agreed to `permissions: "full"`, or to these agent_args, in so many '
         "words.",
     )
-    memory: str | None = Field(
+    memory: Literal["ledger", "last", "session", "none"] | None = Field(
         None,
         description="What each prompt tells of the past. Default ledger: a line for each experiment so far. "
         "last: the last try only. none: the goal alone. session: the agent's own session goes on.",
     )
-    memory_budget: int | None = Field(
-        None, description="Tokens of each prompt that what it tells of the past may take. Default 4000."
-    )
+    memory_budget: int | None = Field(None, description="Tokens of a prompt that this may take. Default 4000.")
     prompt_template: str | None = Field(
-        None, description="A file with the whole prompt as a Jinja2 template, in place of beatctl's own words."
+        None, description="A file with the user's own prompt, a Jinja2 template. Default: beatctl's own prompt."
     )
     worktree: bool = Field(
         False, description="Work in a git worktree of its own, made from the last commit: the folder stays free."
@@ -163,8 +162,8 @@ def _typed(call: Call, given: StartArguments) -> Typed:
     plain = {key.field: as_typed(given, key.name) for key in KEYS.values() if not key.is_limit}
     told: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
     told |= {"goal": () if given.goal is None else (given.goal,), "directory": str(call.here)}
-    if given.prompt_template is not None:
-        told["prompt_template"] = str(call.here / given.prompt_template)
+    if given.prompt_template:  # as the user would name it, who stands in the folder
+        told["prompt_template"] = str(call.here / Path(given.prompt_template).expanduser())
     return Typed(**told, limits=typed_limits(given))
 
 

@@ -15,7 +15,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +37,9 @@ class Script:
     """`loop`: asks for the command again and again; a number: answers with that HTTP error; `hang`: never answers."""
     command: str = DEFAULT_COMMAND
     last_words: str = LAST_WORDS
+    calls: list[tuple[str, Json]] = field(default_factory=list)
+    """What it asks for, one a turn: the end of a tool's name, and its arguments. Until that tool is there it asks for the
+    command."""
     reset_at: int = 0
     """Unix seconds at which a 429 ends; 0: an hour from now."""
     prompts: list[Json] = field(default_factory=list)
@@ -45,7 +48,12 @@ class Script:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def asks_for_tool(self, has_result: bool) -> bool:
-        return self.outcome == "loop" or not has_result
+        return self.outcome == "loop" or not has_result or bool(self.calls)
+
+    def call(self, tools: Iterable[object]) -> tuple[str, Json] | None:
+        """The next tool to ask for, where it is there: programs may begin before their servers have."""
+        found = next((str(tool) for tool in tools if self.calls and str(tool).endswith(self.calls[0][0])), None)
+        return (found, self.calls.pop(0)[1]) if found is not None else None
 
 
 def anthropic(script: Script, body: Json) -> Json | list[Json]:
@@ -59,9 +67,12 @@ def anthropic(script: Script, body: Json) -> Json | list[Json]:
     if not body.get("stream"):
         block: Json = {"type": "text", "text": "ok"}
         return message | {"content": [block], "stop_reason": "end_turn", "stop_sequence": None, "usage": usage}
-    if "Bash" in tools and script.asks_for_tool(has_result):
-        block = {"type": "tool_use", "id": f"toolu_{turn:04d}", "name": "Bash", "input": {}}
-        asked = json.dumps({"command": script.command, "description": "Run the command"})
+    command = {"command": script.command, "description": "Run the command"}
+    shell = ("Bash", command) if "Bash" in tools and script.asks_for_tool(has_result) else None
+    call = script.call(tools) or shell
+    if call is not None:
+        block = {"type": "tool_use", "id": f"toolu_{turn:04d}", "name": call[0], "input": {}}
+        asked = json.dumps(call[1])
         delta, stop = {"type": "input_json_delta", "partial_json": asked}, "tool_use"
     else:
         block = {"type": "text", "text": ""}
@@ -93,9 +104,12 @@ def responses(script: Script, body: Json) -> list[Json]:
         "shell": {"command": ["bash", "-c", script.command]},
     }
     tool = next((name for name in arguments if name in tools), None)
-    if tool and script.asks_for_tool(has_result):
-        item: Json = {"type": "function_call", "id": f"fc_{turn}", "call_id": f"call_{turn}", "name": tool}
-        item["arguments"] = json.dumps(arguments[tool])
+    shell = (tool, arguments[tool]) if tool and script.asks_for_tool(has_result) else None
+    spaces = {one["name"]: tool["name"] for tool in body.get("tools", []) for one in tool.get("tools", [])}
+    call = script.call([*tools, *spaces]) or shell
+    if call is not None:
+        item: Json = {"type": "function_call", "id": f"fc_{turn}", "call_id": f"call_{turn}", "name": call[0]}
+        item |= {"arguments": json.dumps(call[1])} | ({"namespace": spaces[call[0]]} if call[0] in spaces else {})
     else:
         words = {"type": "output_text", "text": script.last_words, "annotations": []}
         item = {"type": "message", "id": f"m_{turn}", "role": "assistant", "status": "completed", "content": [words]}
@@ -149,9 +163,11 @@ def gemini(script: Script, body: Json) -> Json:
     tools = {f["name"] for tool in body.get("tools", []) for f in tool.get("functionDeclarations", [])}
     parts = [part for content in body.get("contents", []) for part in content.get("parts", [])]
     has_result = any("functionResponse" in part for part in parts)
-    if "run_shell_command" in tools and script.asks_for_tool(has_result):
-        arguments = {"command": script.command, "description": "Run the command"}
-        answer: Json = {"functionCall": {"name": "run_shell_command", "args": arguments}}
+    command = {"command": script.command, "description": "Run the command"}
+    asks = "run_shell_command" in tools and script.asks_for_tool(has_result)
+    call = script.call(tools) or (("run_shell_command", command) if asks else None)
+    if call is not None:
+        answer: Json = {"functionCall": {"name": call[0], "args": call[1]}}
     else:
         answer = {"text": script.last_words}
     usage = {

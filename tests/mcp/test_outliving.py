@@ -45,6 +45,12 @@ class Session:
         assert message["jsonrpc"] == "2.0"
         return message
 
+    def result(self) -> Any:
+        """The next message that is no word on progress."""
+        while "result" not in (message := self.answer()):
+            assert message["method"] == "notifications/progress"
+        return message["result"]["structuredContent"]
+
     def call(self, number: int, tool: str, **arguments: Any) -> None:
         params = {"name": tool, "arguments": arguments, "_meta": {"progressToken": number}}
         self.send({"id": number, "method": "tools/call", "params": params})
@@ -58,7 +64,7 @@ def test_a_loop_goes_on_when_its_client_leaves_and_when_the_servers_process_grou
     script = project.agent(f"until [ -e {go_on} ]; do sleep 0.05; done; echo 1 > n")
     session = Session(beatctl, project.folder)
     session.call(1, "start_loop", goal="lower n", until="grep -qx 1 n", agent=script)
-    loop = session.answer()["result"]["structuredContent"]["loop"]["id"]
+    loop = session.result()["loop"]["id"]
     # Its wait would last an hour: the server ends all the same, once it was given up and the client has left.
     session.call(2, "wait_for_loop", loop=loop, timeout_s=3600)
     assert session.answer()["method"] == "notifications/progress"
