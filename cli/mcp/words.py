@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from beatctl.cli.settings import nearest
+from beatctl.cli.settings import KEYS, nearest
 
 _TOOLS = {
     "start": "start_loop",
@@ -43,33 +43,9 @@ _FLAGS = {
 }
 _SWITCHES = ("worktree", "allow-large", "commit", "squash", "clear")
 _TEXTS = [
-    "until",
-    "eval",
-    "direction",
-    "check",
-    "samples",
-    "on-fail",
-    "memory",
-    "memory-budget",
-    "prompt-template",
-    "permissions",
-    "agent",
-    "agent-args",
-    "model",
-    "fallback",
-    "setup",
-    "setup-timeout",
-    "branch",
-    "max-iterations",
-    "max-failures",
-    "max-unchanged",
-    "cooldown",
-    "agent-timeout",
-    "eval-timeout",
-    "max-cost",
-    "max-tokens",
-    "target",
-    "plateau",
+    flag
+    for flag, key in ((name.replace("_", "-"), key) for name, key in KEYS.items())
+    if key.kind != "switch" and f"--{flag}" not in _FLAGS
 ]
 _WORDS = {
     **_FLAGS,

@@ -38,8 +38,8 @@ class Script:
     command: str = DEFAULT_COMMAND
     last_words: str = LAST_WORDS
     calls: list[tuple[str, Json]] = field(default_factory=list)
-    """What it asks for, one a turn: the end of a tool's name, and its arguments. Until that tool is there it asks for the
-    command."""
+    """What it asks for, one a turn: the end of a tool's name, and its arguments. It asks for the command until that
+    tool is there."""
     reset_at: int = 0
     """Unix seconds at which a 429 ends; 0: an hour from now."""
     prompts: list[Json] = field(default_factory=list)
