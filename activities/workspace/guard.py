@@ -33,6 +33,9 @@ from .places import Repository, find_repository
 from .problems import WorkspaceProblem
 from .users_at_work import First, is_guarded, made_commits, refs_to_undo, settings, write_refs
 
+_UNTOLD = ("refs", "logs", "packed-refs", "COMMIT_EDITMSG", "opencode")
+"""What a commit leaves beside the branch that is told; and the file with which opencode marks every repository."""
+
 
 @dataclass
 class Repaired:
@@ -317,6 +320,6 @@ def _words(changed: list[bytes], before: dict[str, str], now: dict[str, str]) ->
             words[{"heads": f"branch {name}", "tags": f"tag {name}", "stash": "stash"}.get(kind, ref)] = None
     for path in changed:
         top = path.decode("utf-8", "backslashreplace").split("/")[0]
-        if top not in ("refs", "logs", "packed-refs", "COMMIT_EDITMSG"):
+        if top not in _UNTOLD:
             words[top] = None
     return list(words)

@@ -219,6 +219,14 @@ def test_damaged_objects_are_put_back(workspace: Workspace, root: Path) -> None:
     sh(root, "git fsck --full")
 
 
+def test_the_mark_that_opencode_leaves_in_every_repository_is_taken_away_without_a_word(
+    workspace: Workspace, root: Path
+) -> None:
+    (root / ".git/opencode").write_text("4711")
+    assert workspace.capture("1", "m").repaired == []
+    assert not (root / ".git/opencode").exists()
+
+
 def test_damaged_packs_are_put_back(root: Path, folder: LoopFolder) -> None:
     sh(root, "git gc -q")
     workspace = Workspace.open(folder, root)
