@@ -14,6 +14,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ from tests.support import Beatctl, clean_environment, remove_tree, wait_until
 
 HISTORIES = Path(__file__).parent / "histories"
 MINIMIZE = ("--eval", "cat n", "--minimize")
+STAND_IN = Path(__file__).with_name("limited_agent.py")
 STEP = "echo $(($(cat n) - 1)) > n"
 
 
@@ -309,6 +311,16 @@ def notes(loops: Loops, _: Keep) -> str:
     loops.until(loop, "the second row", lambda status: status["iteration"] >= 2)
     loops.do("note", loop, "--clear")
     return loop
+
+
+@kind
+def session(loops: Loops, _: Keep) -> str:
+    """The agent's own session goes on, is refused, and is replaced by a new one."""
+    claude = loops.repository.folder.parent / "claude"
+    shutil.copy(STAND_IN, claude)
+    claude.chmod(0o755)
+    claude.with_name("plan").write_text("ok\nok\nrefuse\nok")
+    return loops.detached("lower n", *MINIMIZE, "-a", str(claude), "-n", "4", "--memory", "session")
 
 
 @kind
