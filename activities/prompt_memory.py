@@ -140,7 +140,7 @@ def _fitting_experiments(
     missing = total - len(found)
     text = "\n".join(lines[row.iteration] for row in found)
     if missing:
-        in_a_row = [row.iteration for row in found] == [row.iteration for row in rows[: len(found)]]
+        in_a_row = found[0].iteration - found[-1].iteration == len(found) - 1
         text += f"\n… and {missing} {'older ones' if in_a_row else 'others left out'}."
     return found, text
 
