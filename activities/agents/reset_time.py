@@ -40,7 +40,7 @@ _AMOUNT = (
 _AMOUNTS = re.compile(_AMOUNT.replace("(?![a-z])", ""), re.IGNORECASE)
 _DURATION = re.compile(
     rf"(?:{_BEFORE}[^\n.;]{{0,30}}?\b(?:in|after|for)\s+(?:about\s+|another\s+|approximately\s+)?"
-    r"|retryDelay[\"']?\s*[:=]\s*[\"']?)"
+    r"|(?:retryDelay|ratelimit-reset[\w-]*)[\"']?\s*[:=]\s*[\"']?)"
     rf"((?:{_AMOUNT.replace('(?![a-z])', '')}(?:\s*,?\s*(?:and\s+)?))+)(?![a-z])",
     re.IGNORECASE,
 )

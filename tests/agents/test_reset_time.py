@@ -39,6 +39,7 @@ MOMENTS = {
     '"retryDelay": "20s"': NOW + timedelta(seconds=20),
     "retryDelay: '41.5s'": NOW + timedelta(seconds=41.5),
     "  retryDelayMs: 43391000,": NOW + timedelta(seconds=43391),
+    "x-ratelimit-reset-tokens: 6m0s": NOW + timedelta(minutes=6),
     "resets_in_seconds: 90": NOW + timedelta(seconds=90),
     "or try again in 3 hours 2 minutes.": NOW + timedelta(hours=3, minutes=2),
     "or try again in 5 days 22 hours 11 minutes.": NOW + timedelta(days=5, hours=22, minutes=11),
