@@ -52,7 +52,10 @@ _GONE = (
 def serve() -> None:
     """Speak MCP until the client closes its end."""
     logging.getLogger("mcp").setLevel(logging.ERROR)
-    anyio.run(_serve)
+    try:
+        anyio.run(_serve)
+    except* BrokenPipeError:
+        pass  # a client that went away in the middle of an answer is no failure
 
 
 async def _serve() -> None:

@@ -51,6 +51,19 @@ class Session:
             assert message["method"] == "notifications/progress"
         return message["result"]["structuredContent"]
 
+    def leave(self) -> tuple[int, bytes]:
+        """Go away in the middle of an answer; the server's exit code, and what it said for people."""
+        process = self.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        self.send({"id": 99, "method": "tools/list"})
+        process.stdin.close()
+        said = process.stderr.read()
+        process.stderr.close()
+        return process.wait(60), said
+
     def call(self, number: int, tool: str, **arguments: Any) -> None:
         params = {"name": tool, "arguments": arguments, "_meta": {"progressToken": number}}
         self.send({"id": number, "method": "tools/call", "params": params})
@@ -69,8 +82,7 @@ def test_a_loop_goes_on_when_its_client_leaves_and_when_the_servers_process_grou
     session.call(2, "wait_for_loop", loop=loop, timeout_s=3600)
     assert session.answer()["method"] == "notifications/progress"
     session.send({"method": "notifications/cancelled", "params": {"requestId": 2}})
-    session.process.communicate(timeout=60)
-    assert session.process.returncode == 0
+    assert session.leave() == (0, b"")
 
     def status() -> Status:
         found = Ledger(beatctl.home / "ledger.db").status(loop)
