@@ -128,8 +128,18 @@ def _permitted(agent: AgentSpec, told: AgentDefinition) -> list[str]:
     if agent.permissions == "full":
         return told.full
     # An agent asks for each command of a pipeline on its own.
-    pieces = dict.fromkeys(piece for command in agent.allowed_commands for piece in simple_commands(command))
-    return [*told.workspace, *(word.replace("{command}", piece) for piece in pieces for word in told.allow)]
+    pieces = [piece for command in agent.allowed_commands for piece in simple_commands(command)]
+    allowed = dict.fromkeys(
+        tuple(word.replace("{command}", piece).replace("{program}", _program(piece)) for word in told.allow)
+        for piece in pieces
+    )
+    return [*told.workspace, *(word for words in allowed for word in words)]
+
+
+def _program(command: str) -> str:
+    """The first word that sets no variable."""
+    words = command.split()
+    return next((word for word in words if not re.match(r"\w+=", word)), words[0])
 
 
 def _filled(word: str, files: Sequence[tuple[str, str]]) -> str:

@@ -144,7 +144,7 @@ class AgentDefinition(Strict):
     full: Words = []
     """Arguments for each of the permissions."""
     allow: Words = []
-    """With `workspace`, for each command that the agent may run, which `{command}` stands for."""
+    """With `workspace`, for each command that the agent may run: `{command}`, and `{program}`, its first word."""
     model: Words = []
     """Arguments that choose a model: `["--model", "{model}"]`."""
     resume: Words = []
@@ -174,13 +174,13 @@ class AgentDefinition(Strict):
         placed = any(place in word for word in self.command for place in ("{prompt}", "{prompt_file}"))
         if placed and self.prompt is not None:
             raise ValueError(f'the command says where the prompt goes: leave out prompt = "{self.prompt}"')
-        for words, name, place in (
-            (self.model, "model", "{model}"),
-            (self.resume, "resume", "{session}"),
-            (self.allow, "allow", "{command}"),
+        for words, name, places in (
+            (self.model, "model", ("{model}",)),
+            (self.resume, "resume", ("{session}",)),
+            (self.allow, "allow", ("{command}", "{program}")),
         ):
-            if words and not any(place in word for word in words):
-                raise ValueError(f"{name} needs {place} where the value goes")
+            if words and not any(place in word for word in words for place in places):
+                raise ValueError(f"{name} needs {' or '.join(places)} where the value goes")
         return self
 
     @property

@@ -81,4 +81,4 @@ def version(
         lines = [line.strip() for line in (stderr or stdout).decode("utf-8", "replace").splitlines() if line.strip()]
         return None, lines[-1][:300] if lines else f"`{' '.join(words)}` exited with {process.returncode}"
     match = _VERSION.search(stdout.decode("utf-8", "replace"))
-    return match.group() if match else None, None
+    return match.group().rstrip(".") if match else None, None

@@ -34,8 +34,11 @@ def lines(*events: dict[str, Any]) -> str:
 
 def mini(status: str) -> str:
     info = {"exit_status": status, "submission": "lowered n" if status == "Submitted" else "", "mini_version": "2.4.6"}
-    info["model_stats"] = {"instance_cost": 0.05, "api_calls": 3}  # type: ignore[assignment]
-    return json.dumps({"info": info, "messages": [], "trajectory_format": "mini-swe-agent-1.1"}, indent=2)
+    more = {
+        "model_stats": {"instance_cost": 0.05, "api_calls": 3},
+        "config": {"model": {"model_name": "openai/gpt-5.5"}},
+    }
+    return json.dumps({"info": info | more, "messages": [], "trajectory_format": "mini-swe-agent-1.1"}, indent=2)
 
 
 QWEN = (
@@ -69,7 +72,7 @@ PRINTED = {
 OUTCOMES: dict[str, dict[str, Any]] = {
     "qwen": {"session_id": "s-1", "model": "qwen3-coder-plus", "tokens": 1000, "cost_usd": None},
     "copilot": {"session_id": "c-1", "tokens": None, "cost_usd": None},
-    "mini": {"version": "2.4.6", "cost_usd": 0.05},
+    "mini": {"version": "2.4.6", "model": "openai/gpt-5.5", "cost_usd": 0.05},
     "aider": {"tokens": 7400, "cost_usd": 0.02},
 }
 
@@ -154,6 +157,12 @@ def test_model_permissions_session_and_arguments_reach_the_program(place: Path) 
     ]
     assert "--yolo" not in given
     assert given[-1] == "--debug"
+    run("copilot", place, PRINTED["copilot"], session="s-0")
+    assert [word for word in argv(place) if word.startswith(("shell", "--resume"))] == [
+        "shell(npm:*)",
+        "shell(tail:*)",
+        "--resume=s-0",
+    ]
     run("qwen", place, PRINTED["qwen"], permissions="full")
     assert argv(place)[3:] == ["--yolo"]
 
