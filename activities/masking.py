@@ -10,12 +10,13 @@ from typing import AnyStr
 MASK = "***"
 _SHORTEST = 8
 _NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-_NUMBER_OF_TOKENS = re.compile(r"TOKENS$", re.IGNORECASE)
+# A number of tokens; what a key names, or where it lies; a setting of git's by its name.
+_NONE = re.compile(r"TOKENS$|^KEYBOARD|_KEY_(?:FILE|PATH|ID|NAME)$|^GIT_CONFIG_KEY_\d+$|^TOKENIZERS?_", re.IGNORECASE)
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable of this name looks like a secret; `MAX_OUTPUT_TOKENS` is a number of them."""
-    return bool(_NAME.search(name)) and not _NUMBER_OF_TOKENS.search(name)
+    """Whether a variable of this name looks like a secret."""
+    return bool(_NAME.search(name)) and not _NONE.search(name)
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:

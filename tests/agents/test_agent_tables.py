@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.agents import AgentNotFound, command_line, resolve, tells
+from beatctl.activities.agents import AgentNotFound, again, command_line, resolve, tells
 from beatctl.activities.agents.definition import AgentDefinition, AgentTables
 from beatctl.cli import agent_tables, levels
 from beatctl.cli.problems import Usage
@@ -152,3 +152,27 @@ def test_settings_of_a_known_agent_hold_unless_something_else_is_asked(
     asked = resolve("codex", environ, tables=tables, model="o9", permissions="workspace", args=["-x"])
     assert (asked.model, asked.permissions, asked.args) == ("o9", "workspace", ["-c", "a=b", "-x"])
     assert tells(asked) == {"tokens"}
+
+
+def test_a_loop_that_goes_on_keeps_its_agent_as_it_was_asked_for(
+    tmp_path: Path,
+    environ: dict[str, str],  # noqa: F811
+) -> None:
+    install(tmp_path, "codex")
+    (tmp_path / "bin" / "codex").rename(tmp_path / "bin" / "codex-beta")
+    tables = agent_tables.read(configured(tmp_path, '[agents.codex]\npath = "codex-beta"\nargs = "-c a=b"'))
+    program(tmp_path / "bin" / "my-agent", "echo 1.0")
+    asked = [
+        resolve("codex", environ, tables=tables, model="m", permissions="full", args=["-x"], directory=tmp_path),
+        resolve("mine", environ, tables=spec(version="--version", model="-m {model}"), model="m", directory=tmp_path),
+        resolve("my-agent {prompt}", environ, directory=tmp_path),
+    ]
+    assert [again(agent, environ, tmp_path) for agent in asked] == asked
+    program(tmp_path / "bin" / "my-agent", "echo 2.0   # newer")
+    assert again(asked[1], environ, tmp_path).version == "2.0"
+    (tmp_path / "bin" / "codex-beta").rename(tmp_path / "bin" / "codex")
+    assert again(asked[0], environ, tmp_path).argv == [str(tmp_path / "bin" / "codex")]
+    (tmp_path / "bin" / "my-agent").unlink()
+    for agent in asked[1:]:
+        with pytest.raises(AgentNotFound):
+            again(agent, environ, tmp_path)

@@ -8,6 +8,7 @@ import pytest
 
 from beatctl.activities.masking import cut_off, masked, secrets_of
 from beatctl.activities.run_files import TryFiles
+from beatctl.cli.live.seen import Running, Words
 from beatctl.cli.logs import Output, _Printer
 
 ENVIRON = {
@@ -17,6 +18,7 @@ ENVIRON = {
     "AWS_SECRET": "short",
     "GOOGLE_APPLICATION_CREDENTIALS": "/home/ada/credentials.json",
     "BEATCTL_MAX_TOKENS": "50000000",
+    "GIT_CONFIG_KEY_0": "safe.directory",
     "HOME": "/home/ada-0123456789",
     "DEPLOY_KEY": "-----BEGIN KEY-----\nMIIEowIBAAKCAQ\n-----END KEY-----",
 }
@@ -29,7 +31,7 @@ ENVIRON = {
         ("login with hunter2-hunter2!", "login with ***!"),
         ('{"t": "gh\\"p\\\\0123"} gh"p\\0123', '{"t": "***"} ***'),
         ("MIIEowIBAAKCAQ", "***"),
-        ("short /home/ada/credentials.json 50000000 /home/ada-0123456789", None),
+        ("short /home/ada/credentials.json 50000000 /home/ada-0123456789 safe.directory", None),
         ("it was cut off: sk-01234567…", "it was cut off: ***…"),
         ("a word that ends as one begins: sk", None),
     ],
@@ -57,3 +59,11 @@ def test_logs_hide_a_secret_that_comes_in_two_pieces(tmp_path: Path, capfdbinary
     printer.print_new([Output(1, files)], whole=True)
     assert capfdbinary.readouterr().out == b"==> #1 agent <==\na *** b sk-0 c s"
     assert files.stdout.read_bytes() == written
+
+
+def test_the_live_views_line_about_an_agent_hides_a_secret(tmp_path: Path) -> None:
+    files = TryFiles(tmp_path / "agent", 1)
+    files.stdout.parent.mkdir(parents=True, exist_ok=True)
+    files.stdout.write_text("calling with sk-0123456789 now\n")
+    child = Running(1, "agent", "my-agent", 0.0, files)
+    assert Words({"my-agent": "command"}, str(tmp_path), ["sk-0123456789"]).of(child) == "calling with *** now"
