@@ -163,6 +163,12 @@ def _list(environ: Mapping[str, str], file: str | None, *, as_json: bool) -> int
         if setting["name"] != "agent":
             name = setting["name"].replace("_", "-")
             out(f"  {name} {levels.shown_value(setting['value'])}  from {setting['source']}")
+    told = {setting["source"] for setting in settings.values()}
+    for line in lines:
+        if line.path and line.model and line.model_from not in told:
+            out(f"  {line.name}: model {visible(line.model)}  from {line.model_from}")
+        if line.path and line.permissions_from not in (*told, "default"):
+            out(f"  {line.name}: permissions {line.permissions}  from {line.permissions_from}")
     missing = [line for line in lines if not line.path]
     if missing:
         out("To install:")

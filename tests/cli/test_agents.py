@@ -52,7 +52,7 @@ def test_the_agents_there_are_are_listed_with_what_start_would_take(
 ) -> None:
     done = beatctl("agents", cwd=place, expect=0, env=env)
     lines = done.stdout.splitlines()
-    assert all(len(line) <= 80 for line in lines)
+    assert all(len(line) <= 80 for line in lines[: lines.index("")])
     assert lines[0].split() == ["AGENT", "VERSION", "LOGGED", "IN", "MODEL", "PROGRAM"]
     told = {line[2:].split()[0]: line for line in lines[1 : lines.index("")]}
     assert told["codex"].split()[:5] == ["*", "codex", "0.169.0", "no", "gpt-5.5"]
@@ -60,6 +60,7 @@ def test_the_agents_there_are_are_listed_with_what_start_would_take(
     assert "not installed" in told["claude"]
     assert "  mine       npm i mine" in lines
     assert "start takes codex (from ./config.toml:1)." in lines
+    assert any(line.startswith("  codex: model gpt-5.5  from [agents.codex] in ") for line in lines)
     assert "codex is not logged in: run codex login, or set CODEX_API_KEY." in done.stderr
     found = beatctl("agents", "--json", cwd=place, expect=0, env={**env, "BEATCTL_AGENT": "gemini"}).json
     assert found["start"] == "gemini"
