@@ -1,9 +1,10 @@
 """A language model that follows a script, on a loopback port: what claude, codex, gemini and opencode talk to in tests.
 
-It speaks Anthropic Messages, OpenAI Responses and Chat Completions, and Gemini generateContent. Its first turn asks for
-one shell command, which the agent really runs; once it is given a tool's result it ends with a sentence.
+It speaks Anthropic Messages, OpenAI Responses and Chat Completions, and Gemini generateContent. A script says for each
+run of an agent what the model asks it to do, one thing a turn, and with which sentence it ends. The agent really does
+it.
 
-    python tests/agents/scripted_llm.py --outcome ok --command 'echo hello > made.txt'
+    python -m tests.agents.scripted_llm --outcome ok --command 'echo hello > made.txt'
 
 prints the port it listens on, and serves until it is ended.
 """
@@ -13,20 +14,31 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, cast
+from typing import Literal, cast
+
+from tests.agents import dialects
+from tests.agents.dialects import Action, Json, Shell
 
 Outcome = Literal["ok", "loop", "429", "401", "529", "500", "hang"]
-Json = dict[str, Any]
 
 DEFAULT_COMMAND = "echo hello > made-by-agent.txt"
 LAST_WORDS = "Done: ran the command."
-RESET_IN_S = 3600
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A rate limit that begins with a run, and after some seconds is really over."""
+
+    run: int
+    """The first of an agent's runs is 1."""
+    lasts_s: int
 
 
 @dataclass
@@ -34,186 +46,45 @@ class Script:
     """What the model does."""
 
     outcome: Outcome = "ok"
-    """`loop`: asks for the command again and again; a number: answers with that HTTP error; `hang`: never answers."""
+    """`loop`: asks for the first thing again and again; a number: answers with that HTTP error; `hang`: never answers.
+    May be set anew while the model serves."""
     command: str = DEFAULT_COMMAND
-    last_words: str = LAST_WORDS
-    calls: list[tuple[str, Json]] = field(default_factory=list)
-    """What it asks for, one a turn: the end of a tool's name, and its arguments. It asks for the command until that
-    tool is there."""
+    """What the one turn of every run asks for, where `runs` is empty."""
+    last_words: str | Callable[[Sequence[str]], str] = LAST_WORDS
+    """How a run ends; made of the results of what was asked for in it."""
     reset_at: int = 0
     """Unix seconds at which a 429 ends; 0: an hour from now."""
+    runs: Sequence[Sequence[Action]] = ()
+    """What is asked for in each run that comes to its end; the last entry holds for all after it."""
+    limit: Limit | None = None
     prompts: list[Json] = field(default_factory=list)
     """Each request's body, for tests to look at."""
+    refused: list[float] = field(default_factory=list)
+    """When requests were answered with an HTTP error: unix seconds."""
+    ended_runs: int = 0
     turns: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     ended: threading.Event = field(default_factory=threading.Event)
 
-    def asks_for_tool(self, has_result: bool) -> bool:
-        return self.outcome == "loop" or not has_result or bool(self.calls)
+    def next(self, results: Sequence[str]) -> Action | str:
+        """What to ask for once these results are there, or the last words. A run is over when those are said."""
+        runs = self.runs or [[Shell(self.command)]]
+        actions = runs[min(self.ended_runs, len(runs) - 1)]
+        if self.outcome == "loop":
+            return actions[0]
+        if len(results) < len(actions):
+            return actions[len(results)]
+        self.ended_runs += 1
+        return self.last_words if isinstance(self.last_words, str) else self.last_words(results)
 
-    def call(self, tools: Iterable[object]) -> tuple[str, Json] | None:
-        """The next tool to ask for, where it is there: programs may begin before their servers have."""
-        found = next((str(tool) for tool in tools if self.calls and str(tool).endswith(self.calls[0][0])), None)
-        return (found, self.calls.pop(0)[1]) if found is not None else None
-
-
-def anthropic(script: Script, body: Json) -> Json | list[Json]:
-    """Anthropic Messages: one answer, as events when asked to stream."""
-    turn = next(script.turns)
-    tools = {tool.get("name") for tool in body.get("tools", [])}
-    content = body["messages"][-1]["content"]
-    has_result = isinstance(content, list) and any(block.get("type") == "tool_result" for block in content)
-    usage = {"input_tokens": 100, "output_tokens": 1, "cache_creation_input_tokens": 10, "cache_read_input_tokens": 50}
-    message = {"id": f"msg_{turn:04d}", "type": "message", "role": "assistant", "model": body["model"]}
-    if not body.get("stream"):
-        block: Json = {"type": "text", "text": "ok"}
-        return message | {"content": [block], "stop_reason": "end_turn", "stop_sequence": None, "usage": usage}
-    command = {"command": script.command, "description": "Run the command"}
-    shell = ("Bash", command) if "Bash" in tools and script.asks_for_tool(has_result) else None
-    call = script.call(tools) or shell
-    if call is not None:
-        block = {"type": "tool_use", "id": f"toolu_{turn:04d}", "name": call[0], "input": {}}
-        asked = json.dumps(call[1])
-        delta, stop = {"type": "input_json_delta", "partial_json": asked}, "tool_use"
-    else:
-        block = {"type": "text", "text": ""}
-        delta, stop = {"type": "text_delta", "text": script.last_words}, "end_turn"
-    start = message | {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
-    return [
-        {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": block},
-        {"type": "content_block_delta", "index": 0, "delta": delta},
-        {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": stop, "stop_sequence": None},
-            "usage": {"output_tokens": 20},
-        },
-        {"type": "message_stop"},
-    ]
-
-
-def responses(script: Script, body: Json) -> list[Json]:
-    """OpenAI Responses, streamed."""
-    turn = next(script.turns)
-    tools = [tool.get("name") or tool.get("type") for tool in body.get("tools", [])]
-    given = [item for item in body.get("input", []) if isinstance(item, dict)]
-    has_result = any(item.get("type", "").endswith("call_output") for item in given)
-    arguments: dict[str, Json] = {
-        "exec_command": {"cmd": script.command},
-        "shell_command": {"command": script.command},
-        "shell": {"command": ["bash", "-c", script.command]},
-    }
-    tool = next((name for name in arguments if name in tools), None)
-    shell = (tool, arguments[tool]) if tool and script.asks_for_tool(has_result) else None
-    spaces = {one["name"]: tool["name"] for tool in body.get("tools", []) for one in tool.get("tools", [])}
-    call = script.call([*tools, *spaces]) or shell
-    if call is not None:
-        item: Json = {"type": "function_call", "id": f"fc_{turn}", "call_id": f"call_{turn}", "name": call[0]}
-        item |= {"arguments": json.dumps(call[1])} | ({"namespace": spaces[call[0]]} if call[0] in spaces else {})
-    else:
-        words = {"type": "output_text", "text": script.last_words, "annotations": []}
-        item = {"type": "message", "id": f"m_{turn}", "role": "assistant", "status": "completed", "content": [words]}
-    usage = {
-        "input_tokens": 100,
-        "input_tokens_details": {"cached_tokens": 50},
-        "output_tokens": 20,
-        "output_tokens_details": {"reasoning_tokens": 5},
-        "total_tokens": 120,
-    }
-    response = {"id": f"resp_{turn}", "status": "in_progress"}
-    return [
-        {"type": "response.created", "response": response},
-        {"type": "response.output_item.added", "output_index": 0, "item": item},
-        {"type": "response.output_item.done", "output_index": 0, "item": item},
-        {
-            "type": "response.completed",
-            "response": response | {"status": "completed", "output": [item], "usage": usage},
-        },
-    ]
-
-
-def chat(script: Script, body: Json) -> Json | list[Json]:
-    """OpenAI Chat Completions."""
-    turn = next(script.turns)
-    tools = {tool["function"]["name"] for tool in body.get("tools", []) if "function" in tool}
-    has_result = any(message.get("role") == "tool" for message in body["messages"])
-    tool = next((name for name in ("bash", "run_shell_command", "shell") if name in tools), None)
-    if tool and script.asks_for_tool(has_result):
-        call = {"name": tool, "arguments": json.dumps({"command": script.command, "description": "Run the command"})}
-        calls = [{"index": 0, "id": f"call_{turn}", "type": "function", "function": call}]
-        message: Json = {"role": "assistant", "content": None, "tool_calls": calls}
-        finish = "tool_calls"
-    else:
-        message, finish = {"role": "assistant", "content": script.last_words}, "stop"
-    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
-    base = {"id": f"chatcmpl-{turn}", "created": int(time.time()), "model": body.get("model", "scripted")}
-    if not body.get("stream"):
-        choice = {"index": 0, "message": message, "finish_reason": finish}
-        return base | {"object": "chat.completion", "choices": [choice], "usage": usage}
-    chunk = base | {"object": "chat.completion.chunk"}
-    return [
-        chunk | {"choices": [{"index": 0, "delta": message, "finish_reason": None}]},
-        chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}], "usage": usage},
-    ]
-
-
-def gemini(script: Script, body: Json) -> Json:
-    """Gemini generateContent."""
-    next(script.turns)
-    tools = {f["name"] for tool in body.get("tools", []) for f in tool.get("functionDeclarations", [])}
-    parts = [part for content in body.get("contents", []) for part in content.get("parts", [])]
-    has_result = any("functionResponse" in part for part in parts)
-    command = {"command": script.command, "description": "Run the command"}
-    asks = "run_shell_command" in tools and script.asks_for_tool(has_result)
-    call = script.call(tools) or (("run_shell_command", command) if asks else None)
-    if call is not None:
-        answer: Json = {"functionCall": {"name": call[0], "args": call[1]}}
-    else:
-        answer = {"text": script.last_words}
-    usage = {
-        "promptTokenCount": 100,
-        "candidatesTokenCount": 20,
-        "totalTokenCount": 120,
-        "cachedContentTokenCount": 50,
-    }
-    candidate = {"content": {"role": "model", "parts": [answer]}, "finishReason": "STOP", "index": 0}
-    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "scripted"}
-
-
-def refusal(script: Script, path: str) -> tuple[Json, dict[str, str]]:
-    """Body and headers of an HTTP error, as each vendor words it."""
-    code = int(script.outcome)
-    reset = script.reset_at or int(time.time()) + RESET_IN_S
-    if "/messages" in path:
-        kinds = {429: "rate_limit_error", 401: "authentication_error", 529: "overloaded_error", 500: "api_error"}
-        words = {429: "This request would exceed your account's rate limit. Please try again later."}
-        words |= {401: "invalid x-api-key", 529: "Overloaded", 500: "Internal server error"}
-        headers = {
-            "retry-after": str(RESET_IN_S),
-            "anthropic-ratelimit-unified-status": "rejected",
-            "anthropic-ratelimit-unified-reset": str(reset),
-            "anthropic-ratelimit-unified-representative-claim": "five_hour",
-            "x-should-retry": "false",
-        }
-        error = {"type": kinds[code], "message": words[code]}
-        return {"type": "error", "error": error}, headers if code == 429 else {}
-    if "enerateContent" in path:
-        if code == 401:
-            words_401 = "API key not valid. Please pass a valid API key."
-            return {"error": {"code": 401, "message": words_401, "status": "UNAUTHENTICATED"}}, {}
-        if code != 429:
-            return {"error": {"code": code, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}, {}
-        quota = {"quotaMetric": "m", "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}
-        details = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [quota]}
-        words_429 = "You exceeded your current quota, please check your plan and billing details."
-        error_429 = {"code": 429, "message": words_429, "status": "RESOURCE_EXHAUSTED", "details": [details]}
-        return {"error": error_429}, {}
-    if code == 401:
-        return {"error": {"type": "invalid_request_error", "message": "Incorrect API key provided."}}, {}
-    if code == 429:
-        error = {"type": "usage_limit_reached", "message": "The usage limit has been reached", "plan_type": "plus"}
-        return {"error": error | {"resets_at": reset, "resets_in_seconds": RESET_IN_S}}, {}
-    return {"error": {"type": "server_error", "message": "The server had an error."}}, {}
+    def refusal(self) -> int | None:
+        """The HTTP error to answer with now."""
+        if self.outcome.isdigit():
+            return int(self.outcome)
+        if self.limit is None or self.ended_runs + 1 < self.limit.run:
+            return None
+        if not self.reset_at:
+            self.reset_at = math.ceil(time.time() + self.limit.lasts_s)
+        return 429 if time.time() < self.reset_at else None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -251,26 +122,21 @@ class _Handler(BaseHTTPRequestHandler):
         if self.script.outcome == "hang":
             self.script.ended.wait()
             return
-        if self.script.outcome.isdigit():
-            error, headers = refusal(self.script, path)
-            self._send(int(self.script.outcome), json.dumps(error).encode(), headers=headers)
+        if code := self.script.refusal():
+            self.script.refused.append(time.time())
+            error, headers = dialects.refusal(code, path, self.script.reset_at, lasts=self.script.limit is None)
+            self._send(code, json.dumps(error).encode(), headers=headers)
             return
         if path.endswith(("count_tokens", "countTokens")):
             self._send(200, b'{"input_tokens": 10, "totalTokens": 10}')
             return
-        answer: Json | list[Json]
-        if path.endswith("/messages"):
-            answer = anthropic(self.script, body)
-        elif path.endswith("/chat/completions"):
-            answer = chat(self.script, body)
-        elif path.endswith("/responses"):
-            answer = responses(self.script, body)
-        elif "enerateContent" in path:
-            answer = gemini(self.script, body)
-            answer = [answer] if "stream" in path else answer
-        else:
+        speak = dialects.of(path)
+        if speak is None:
             self._send(404, b'{"error":{"message":"no such route"}}')
             return
+        answer = speak(self.script.next, next(self.script.turns), body)
+        if "enerateContent" in path and "stream" in path:
+            answer = [cast(Json, answer)]
         if isinstance(answer, list):
             self._send(200, b"".join(map(_event, answer)), "text/event-stream")
         else:

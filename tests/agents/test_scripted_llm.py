@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 
 from tests.agents import scripted_llm as module
-from tests.agents.scripted_llm import Outcome, Script
+from tests.agents.dialects import Shell
+from tests.agents.scripted_llm import Limit, Outcome, Script
+from tests.support import wait_until
 
 Serve = Callable[[Script], str]
 TOOLS: dict[str, list[Any]] = {
@@ -24,7 +27,7 @@ TOOLS: dict[str, list[Any]] = {
     "/v1beta/models/m:generateContent": [{"functionDeclarations": [{"name": "run_shell_command"}]}],
 }
 RESULTS: dict[str, dict[str, Any]] = {
-    "/v1/messages": {"messages": [{"content": [{"type": "tool_result"}]}]},
+    "/v1/messages": {"messages": [{"role": "user", "content": [{"type": "tool_result"}]}]},
     "/v1/responses": {"input": [{"type": "function_call_output"}]},
     "/v1/chat/completions": {"messages": [{"role": "tool"}]},
     "/v1beta/models/m:generateContent": {"contents": [{"parts": [{"functionResponse": {}}]}]},
@@ -61,9 +64,32 @@ def test_it_refuses_as_it_is_told_to(outcome: Outcome, path: str, scripted_llm: 
         assert json.loads(error.read())["error"]["message"]
 
 
+@pytest.mark.parametrize("path", TOOLS)
+def test_each_run_has_turns_and_last_words_of_its_own(path: str, scripted_llm: Serve) -> None:
+    runs = [[Shell("first")], [Shell("second")]]
+    address = scripted_llm(Script(runs=runs, last_words=lambda results: f"{len(results)} done"))
+    for command in ("first", "second", "second"):
+        assert command in ask(address, path)
+        assert "1 done" in ask(address, path, **RESULTS[path])
+
+
+def test_a_limit_begins_with_its_run_and_is_really_over_at_the_reset(scripted_llm: Serve) -> None:
+    script = Script(limit=Limit(run=2, lasts_s=1))
+    address, path = scripted_llm(script), "/v1/messages"
+    for body in ({}, RESULTS[path]):
+        ask(address, path, **body)
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        ask(address, path)
+    with raised.value as error:
+        assert error.headers["anthropic-ratelimit-unified-reset"] == str(script.reset_at)
+    wait_until(lambda: time.time() >= script.reset_at, "the reset")
+    assert script.command in ask(address, path)
+    assert all(moment < script.reset_at for moment in script.refused)
+
+
 def test_as_a_program_it_prints_its_port() -> None:
-    words = [sys.executable, str(Path(module.__file__)), "--outcome", "loop", "--command", "date"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    words = [sys.executable, "-m", module.__name__, "--outcome", "loop", "--command", "date"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
         try:
             assert process.stdout
             address = f"http://127.0.0.1:{process.stdout.readline().strip()}"
