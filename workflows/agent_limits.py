@@ -13,12 +13,14 @@ _MOST_S: dict[Limit, float] = {"rate-limit": 3600.0, "overloaded": 900.0}
 
 
 def is_over_at(limit: Limit, reset_at: float | None, now: float, tries: int, margin_s: float) -> float:
-    """When to try again, in unix seconds: `margin_s` after the reset that was told, since clocks differ and services
-    are late; where none was told, or one that can't be, after a time that doubles with each try in a row.
+    """When to try again, in unix seconds: `margin_s` after the reset that was told, since clocks differ, services are
+    late, and some agents leave out the seconds; where none was told, or one that can't be, after a time that doubles
+    with each try in a row.
 
     `tries`: how often in a row this agent has met a limit, this time included.
     """
-    if reset_at is not None and now < reset_at <= now + LONGEST_S:
+    # `try again at 5:58 PM`, told at 17:58:10, is a reset in this very minute.
+    if reset_at is not None and now < reset_at + margin_s <= now + LONGEST_S + margin_s:
         return reset_at + margin_s
     return now + min(_FIRST_S[limit] * 2.0 ** min(tries - 1, 10), _MOST_S[limit])
 

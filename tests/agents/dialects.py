@@ -271,7 +271,7 @@ def _text(content: Any) -> str:
 
 def refusal(code: int, path: str, reset_at: int, *, lasts: bool) -> tuple[Json, dict[str, str]]:
     """Body and headers of an HTTP error, as each vendor words it. `reset_at`: unix seconds at which a 429 ends, 0: an
-    hour from now. `lasts`: of Gemini's limits the daily one, which tells no reset."""
+    hour from now. `lasts`: of Gemini's limits the daily one, which tells no reset, not the one per minute."""
     reset = reset_at or int(time.time()) + RESET_IN_S
     left = max(1, round(reset - time.time()))
     if "/messages" in path:
@@ -304,12 +304,9 @@ def _gemini_error(code: int, left: int, *, lasts: bool) -> Json:
     if code != 429:
         return {"code": code, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
     google = "type.googleapis.com/google.rpc."
-    if lasts:
-        quota = {"quotaMetric": "m", "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}
-        message = "You exceeded your current quota, please check your plan and billing details."
-        details = [{"@type": f"{google}QuotaFailure", "violations": [quota]}]
-    else:
-        message = f"You have exhausted your capacity on this model. Your quota will reset after {left}s."
-        reason = {"reason": "QUOTA_EXHAUSTED", "domain": "cloudcode-pa.googleapis.com"}
-        details = [{"@type": f"{google}ErrorInfo", **reason}, {"@type": f"{google}RetryInfo", "retryDelay": f"{left}s"}]
+    message = "You exceeded your current quota, please check your plan and billing details."
+    per, retry = ("Day", []) if lasts else ("Minute", [{"@type": f"{google}RetryInfo", "retryDelay": f"{left}s"}])
+    quota = {"quotaMetric": "m", "quotaId": f"GenerateRequestsPer{per}PerProjectPerModel-FreeTier"}
+    details = [{"@type": f"{google}QuotaFailure", "violations": [quota]}, *retry]
+    message += "" if lasts else f"\nPlease retry in {left}s."
     return {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details}

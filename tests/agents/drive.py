@@ -156,7 +156,8 @@ def environment(agent: str, address: str, folder: Path, path: str) -> dict[str, 
         }
     settings = home / ".gemini"
     settings.mkdir(exist_ok=True)
-    (settings / "settings.json").write_text(json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}}))
+    told = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "general": {"maxAttempts": 1}}
+    (settings / "settings.json").write_text(json.dumps(told))
     return environ | {"GOOGLE_GEMINI_BASE_URL": address, "GEMINI_API_KEY": "scripted"}
 
 
