@@ -6,17 +6,17 @@ What it asks an agent for is named alike in all of them; each dialect has its ag
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 Json = dict[str, Any]
 
 ASIDE = "ok"
 """The answer to what an agent asks beside its work, such as a title for the session."""
-RESET_IN_S = 3600
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,26 @@ class Tool:
     name: str
     arguments: Json | Callable[[Sequence[str]], Json]
 
-    def given(self, results: Sequence[str]) -> Json:
-        return self.arguments if isinstance(self.arguments, dict) else self.arguments(results)
-
 
 Action = Shell | Read | Write | Tool
 Next = Callable[[Sequence[str]], Action | str]
 """From the results since the user's last prompt to what comes next: something to do, or the last words."""
+
+
+NOT_YET = "the tool is not there yet"
+
+
+def _what(script: Next, results: Sequence[str], tools: Iterable[object]) -> Action | str:
+    """What comes next, a tool by the name it has among `tools`. Until it is there the agent has to wait: programs begin
+    before their MCP servers have."""
+    done = [result for result in results if NOT_YET not in result]
+    answer = script(done)
+    if not isinstance(answer, Tool):
+        return answer
+    name = re.compile(rf"(mcp_+)?{answer.server}_+{answer.name}")
+    found = next((str(tool) for tool in tools if name.fullmatch(str(tool))), None)
+    arguments = answer.arguments if isinstance(answer.arguments, dict) else answer.arguments(done)
+    return Tool(answer.server, found, arguments) if found else Shell(f"sleep 1; echo {NOT_YET}")
 
 
 class Dialect(Protocol):
@@ -89,12 +102,12 @@ def anthropic(script: Next, turn: int, body: Json) -> Json | list[Json]:
             if not found:
                 break
             results = [*found, *results]
-    answer = script(results) if "Bash" in tools else ASIDE
+    answer = _what(script, results, tools) if "Bash" in tools else ASIDE
     if isinstance(answer, str):
         block = {"type": "text", "text": ""}
         delta, stop = {"type": "text_delta", "text": answer}, "end_turn"
     else:
-        name, given = _claude(answer, results)
+        name, given = _claude(answer)
         block = {"type": "tool_use", "id": f"toolu_{turn:04d}", "name": name, "input": {}}
         delta, stop = {"type": "input_json_delta", "partial_json": json.dumps(given)}, "tool_use"
     start = message | {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
@@ -109,7 +122,7 @@ def anthropic(script: Next, turn: int, body: Json) -> Json | list[Json]:
     ]
 
 
-def _claude(action: Action, results: Sequence[str]) -> tuple[str, Json]:
+def _claude(action: Action) -> tuple[str, Json]:
     match action:
         case Shell(command):
             return "Bash", {"command": command, "description": "Run the command"}
@@ -117,8 +130,8 @@ def _claude(action: Action, results: Sequence[str]) -> tuple[str, Json]:
             return "Read", {"file_path": path}
         case Write(path, text):
             return "Write", {"file_path": path, "content": text}
-        case Tool(server, name):
-            return f"mcp__{server}__{name}", action.given(results)
+        case Tool(_, name, arguments):
+            return name, cast(Json, arguments)
 
 
 def responses(script: Next, turn: int, body: Json) -> list[Json]:
@@ -130,7 +143,8 @@ def responses(script: Next, turn: int, body: Json) -> list[Json]:
             break
         if str(given.get("type", "")).endswith("call_output"):
             results.insert(0, _text(given.get("output")))
-    answer = script(results) if any(name in tools for name in _SHELLS) else ASIDE
+    spaces = [f"{tool['name']}__{one['name']}" for tool in body.get("tools", []) for one in tool.get("tools", [])]
+    answer = _what(script, results, spaces) if any(name in tools for name in _SHELLS) else ASIDE
     if isinstance(answer, str):
         words = {"type": "output_text", "text": answer, "annotations": []}
         item: Json = {"type": "message", "id": f"m_{turn}", "role": "assistant", "status": "completed"}
@@ -140,7 +154,7 @@ def responses(script: Next, turn: int, body: Json) -> list[Json]:
             "type": "function_call",
             "id": f"fc_{turn}",
             "call_id": f"call_{turn}",
-            **_codex(answer, results, tools),
+            **_codex(answer, tools),
         }
     usage = {
         "input_tokens": 100,
@@ -166,10 +180,11 @@ _SHELLS: Mapping[str, Callable[[str], Json]] = {
 }
 
 
-def _codex(action: Action, results: Sequence[str], tools: Sequence[str]) -> Json:
+def _codex(action: Action, tools: Sequence[str]) -> Json:
     match action:
-        case Tool(server, name):
-            return {"name": f"mcp__{server}__{name}", "arguments": json.dumps(action.given(results))}
+        case Tool(_, name, arguments):
+            space, _, tool = name.rpartition("__")  # a server's tools are a namespace
+            return {"namespace": space, "name": tool, "arguments": json.dumps(arguments)}
         case Shell(command):
             pass
         case Read(path):
@@ -190,12 +205,12 @@ def chat(script: Next, turn: int, body: Json) -> Json | list[Json]:
         if each["role"] == "tool":
             results.insert(0, _text(each.get("content")))
     shell = next((name for name in ("bash", "run_shell_command", "shell") if name in tools), None)
-    answer = script(results) if shell else ASIDE
+    answer = _what(script, results, tools) if shell else ASIDE
     if isinstance(answer, str):
         message: Json = {"role": "assistant", "content": answer}
         finish = "stop"
     else:
-        name, given = _opencode(answer, results, shell or "bash")
+        name, given = _opencode(answer, shell or "bash")
         call = {"name": name, "arguments": json.dumps(given)}
         calls = [{"index": 0, "id": f"call_{turn}", "type": "function", "function": call}]
         message, finish = {"role": "assistant", "content": None, "tool_calls": calls}, "tool_calls"
@@ -211,7 +226,7 @@ def chat(script: Next, turn: int, body: Json) -> Json | list[Json]:
     ]
 
 
-def _opencode(action: Action, results: Sequence[str], shell: str) -> tuple[str, Json]:
+def _opencode(action: Action, shell: str) -> tuple[str, Json]:
     match action:
         case Shell(command):
             return shell, {"command": command, "description": "Run the command"}
@@ -219,8 +234,8 @@ def _opencode(action: Action, results: Sequence[str], shell: str) -> tuple[str, 
             return "read", {"filePath": path}
         case Write(path, text):
             return "write", {"filePath": path, "content": text}
-        case Tool(server, name):
-            return f"{server}_{name}", action.given(results)
+        case Tool(_, name, arguments):
+            return name, cast(Json, arguments)
 
 
 def gemini(script: Next, turn: int, body: Json) -> Json:
@@ -234,11 +249,11 @@ def gemini(script: Next, turn: int, body: Json) -> Json:
         if not found:
             break
         results = [*(_text(each.get("response", {}).get("output")) for each in found), *results]
-    answer = script(results) if "run_shell_command" in tools else ASIDE
+    answer = _what(script, results, tools) if "run_shell_command" in tools else ASIDE
     if isinstance(answer, str):
         part: Json = {"text": answer}
     else:
-        name, given = _gemini(answer, results)
+        name, given = _gemini(answer)
         part = {"functionCall": {"name": name, "args": given}}
     usage = {
         "promptTokenCount": 100,
@@ -250,7 +265,7 @@ def gemini(script: Next, turn: int, body: Json) -> Json:
     return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "scripted"}
 
 
-def _gemini(action: Action, results: Sequence[str]) -> tuple[str, Json]:
+def _gemini(action: Action) -> tuple[str, Json]:
     match action:
         case Shell(command):
             return "run_shell_command", {"command": command, "description": "Run the command"}
@@ -258,8 +273,8 @@ def _gemini(action: Action, results: Sequence[str]) -> tuple[str, Json]:
             return "read_file", {"file_path": path}
         case Write(path, text):
             return "write_file", {"file_path": path, "content": text}
-        case Tool(server, name):
-            return f"mcp_{server}_{name}", action.given(results)
+        case Tool(_, name, arguments):
+            return name, cast(Json, arguments)
 
 
 def _text(content: Any) -> str:
@@ -267,46 +282,3 @@ def _text(content: Any) -> str:
     if isinstance(content, list):
         return "\n".join(str(block.get("text", "")) for block in content if isinstance(block, dict))
     return str(content or "")
-
-
-def refusal(code: int, path: str, reset_at: int, *, lasts: bool) -> tuple[Json, dict[str, str]]:
-    """Body and headers of an HTTP error, as each vendor words it. `reset_at`: unix seconds at which a 429 ends, 0: an
-    hour from now. `lasts`: of Gemini's limits the daily one, which tells no reset, not the one per minute."""
-    reset = reset_at or int(time.time()) + RESET_IN_S
-    left = max(1, round(reset - time.time()))
-    if "/messages" in path:
-        kinds = {429: "rate_limit_error", 401: "authentication_error", 529: "overloaded_error", 500: "api_error"}
-        words = {429: "This request would exceed your account's rate limit. Please try again later."}
-        words |= {401: "invalid x-api-key", 529: "Overloaded", 500: "Internal server error"}
-        headers = {
-            "retry-after": str(left),
-            "anthropic-ratelimit-unified-status": "rejected",
-            "anthropic-ratelimit-unified-reset": str(reset),
-            "anthropic-ratelimit-unified-representative-claim": "five_hour",
-            "x-should-retry": "false",
-        }
-        error = {"type": kinds[code], "message": words[code]}
-        return {"type": "error", "error": error}, headers if code == 429 else {}
-    if "enerateContent" in path:
-        return {"error": _gemini_error(code, left, lasts=lasts)}, {}
-    if code == 401:
-        return {"error": {"type": "invalid_request_error", "message": "Incorrect API key provided."}}, {}
-    if code == 429:
-        error = {"type": "usage_limit_reached", "message": "The usage limit has been reached", "plan_type": "plus"}
-        return {"error": error | {"resets_at": reset, "resets_in_seconds": left}}, {}
-    return {"error": {"type": "server_error", "message": "The server had an error."}}, {}
-
-
-def _gemini_error(code: int, left: int, *, lasts: bool) -> Json:
-    if code == 401:
-        message = "API key not valid. Please pass a valid API key."
-        return {"code": 401, "message": message, "status": "UNAUTHENTICATED"}
-    if code != 429:
-        return {"code": code, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
-    google = "type.googleapis.com/google.rpc."
-    message = "You exceeded your current quota, please check your plan and billing details."
-    per, retry = ("Day", []) if lasts else ("Minute", [{"@type": f"{google}RetryInfo", "retryDelay": f"{left}s"}])
-    quota = {"quotaMetric": "m", "quotaId": f"GenerateRequestsPer{per}PerProjectPerModel-FreeTier"}
-    details = [{"@type": f"{google}QuotaFailure", "violations": [quota]}, *retry]
-    message += "" if lasts else f"\nPlease retry in {left}s."
-    return {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details}

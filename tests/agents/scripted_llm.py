@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, cast
 
-from tests.agents import dialects
+from tests.agents import dialects, refusals
 from tests.agents.dialects import Action, Json, Shell
 
 Outcome = Literal["ok", "loop", "429", "401", "529", "500", "hang"]
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if code := self.script.refusal():
             self.script.refused.append(time.time())
-            error, headers = dialects.refusal(code, path, self.script.reset_at, lasts=self.script.limit is None)
+            error, headers = refusals.refusal(code, path, self.script.reset_at, lasts=self.script.limit is None)
             self._send(code, json.dumps(error).encode(), headers=headers)
             return
         if path.endswith(("count_tokens", "countTokens")):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.agents import scripted_llm as module
-from tests.agents.dialects import Shell
+from tests.agents.dialects import NOT_YET, Json, Shell, Tool
 from tests.agents.scripted_llm import Limit, Outcome, Script
 from tests.support import wait_until
 
@@ -71,6 +71,25 @@ def test_each_run_has_turns_and_last_words_of_its_own(path: str, scripted_llm: S
     for command in ("first", "second", "second"):
         assert command in ask(address, path)
         assert "1 done" in ask(address, path, **RESULTS[path])
+
+
+def test_a_servers_tool_is_asked_for_once_it_is_there(scripted_llm: Serve) -> None:
+    wait = Tool("beatctl", "wait_for_loop", lambda results: {"loop": results[0]})
+    script = Script(runs=[[Tool("beatctl", "start_loop", {}), wait]], last_words=lambda results: f"{results[1]}!")
+    address, path = scripted_llm(script), "/v1/messages"
+    told: list[Json] = [{"role": "user", "content": "go"}]
+
+    def ask_with(*tools: str) -> str:
+        return ask(address, path, messages=told, tools=[{"name": name} for name in ("Bash", *tools)])
+
+    assert "sleep" in ask_with("mcp__other__start_loop")
+    told.append({"role": "user", "content": [{"type": "tool_result", "content": NOT_YET}]})
+    there = ("mcp__beatctl__start_loop", "mcp__beatctl__wait_for_loop")
+    assert "mcp__beatctl__start_loop" in ask_with(*there)
+    told.append({"role": "user", "content": [{"type": "tool_result", "content": [{"type": "text", "text": "k3f9"}]}]})
+    assert "k3f9" in ask_with(*there)
+    told.append({"role": "user", "content": [{"type": "tool_result", "content": "ended"}]})
+    assert "ended!" in ask_with(*there)
 
 
 def test_a_limit_begins_with_its_run_and_is_really_over_at_the_reset(scripted_llm: Serve) -> None:
