@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 
-from beatctl.activities import packed
 from beatctl.activities.agents.adapter import Told, argument
 from beatctl.activities.agents.command import PROMPT, PROMPT_FILE, Command
-from beatctl.activities.agents.definition import LAST_LINE, OUTPUT_FILE, AgentDefinition, Plain, Reading
+from beatctl.activities.agents.configured_output import Found, lines_of, value_at
+from beatctl.activities.agents.definition import LAST_LINE, OUTPUT_FILE, AgentDefinition
 from beatctl.activities.agents.outcome import (
     NOT_STARTED,
     AgentOutcome,
@@ -22,7 +21,7 @@ from beatctl.activities.agents.outcome import (
     paragraph,
     told_reset,
 )
-from beatctl.activities.agents.output import Event, events, last_lines, said_lines
+from beatctl.activities.agents.output import last_lines, said_lines
 from beatctl.activities.agents.plain import plain_trouble
 from beatctl.activities.agents.shell_line import simple_commands
 from beatctl.activities.agents.spec import AgentSpec
@@ -30,8 +29,6 @@ from beatctl.activities.agents.troubles import told as in_words
 
 _LAST_LINES = 5
 """Where a limit is looked for after exit 0: before them, the agent may have come through it by itself."""
-_LARGEST_FILE = 256 << 20
-_NUMBER = re.compile(r"([\d][\d,]*(?:\.\d+)?)\s*([kKmM]?)")
 
 
 class Configured:
@@ -85,7 +82,7 @@ class Configured:
     def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
         told = _definition(agent)
         output = told.output
-        found = _Found(told, ended)
+        found = Found(told, ended)
         usage = Usage(
             input_tokens=found.count(output.input_tokens) or 0,
             cached_tokens=found.count(output.cached_tokens) or 0,
@@ -149,7 +146,7 @@ def _filled(word: str, files: Sequence[tuple[str, str]]) -> str:
 
 
 def _problem(
-    agent: AgentSpec, told: AgentDefinition, ended: Ended, found: _Found, *, succeeded: bool, last_line: str
+    agent: AgentSpec, told: AgentDefinition, ended: Ended, found: Found, *, succeeded: bool, last_line: str
 ) -> tuple[Kind, str | None]:
     """What went wrong, in words; `done` where nothing did."""
     complaint = paragraph(" ".join(last_lines(ended.stderr, 3)), 500)
@@ -171,12 +168,12 @@ def _problem(
     return "failed", f"{agent.name} {how}" + (f": {said}" if said else "")
 
 
-def _missing(told: AgentDefinition, found: _Found) -> str:
+def _missing(told: AgentDefinition, found: Found) -> str:
     if found.last is None:
         where = "no output file" if told.writes_file else "no line of JSON"
         return f"exited with 0, but {where} says how it went"
     wanted = ", ".join(f"{path} {json.dumps(value)}" for path, value in told.output.success.items())
-    there = ", ".join(f"{path} is {json.dumps(_at(found.last, path))}" for path in told.output.success)
+    there = ", ".join(f"{path} is {json.dumps(value_at(found.last, path))}" for path in told.output.success)
     return f"did not succeed: {there}, not {wanted}"
 
 
@@ -186,7 +183,7 @@ def _line_like(expression: str | None, ended: Ended, *, last: int | None) -> str
         return None
     pattern = re.compile(expression, re.IGNORECASE)
     for path in (ended.stderr, ended.stdout):
-        lines = _lines(path) if last is None else iter(last_lines(path, last))
+        lines = lines_of(path) if last is None else iter(last_lines(path, last))
         fitting = None
         for line in lines:
             if pattern.search(line):
@@ -194,124 +191,3 @@ def _line_like(expression: str | None, ended: Ended, *, last: int | None) -> str
         if fitting is not None:
             return paragraph(" ".join(said_lines(fitting.encode("utf-8", "replace"))), 300)
     return None
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        file = packed.opened(path)
-    except OSError:
-        return
-    with file:
-        while line := file.readline(1 << 20):
-            yield line.decode("utf-8", "replace")
-
-
-class _Found:
-    """What a run left to be read, by the definition."""
-
-    def __init__(self, told: AgentDefinition, ended: Ended) -> None:
-        self._told = told
-        self._ended = ended
-        self.last: Event | None = None
-        """The last object that is meant."""
-        self._numbers: dict[int, float] = {}
-        self._texts: dict[int, str] = {}
-        output = told.output
-        readings = (
-            *(output.message, output.session, output.model, output.version, output.error, output.cost),
-            *(output.input_tokens, output.cached_tokens, output.output_tokens, output.reset_at),
-        )
-        wanted = [reading for reading in readings if isinstance(reading, Reading) and reading.path]
-        if wanted or output.success:
-            for event in _objects(told, ended):
-                self._take(event, wanted)
-
-    def holds(self, values: dict[str, Plain]) -> bool:
-        return self.last is not None and _holds(self.last, values)
-
-    def text(self, reading: Reading | str | None) -> str | None:
-        if not isinstance(reading, Reading):
-            return None
-        if reading.pattern is not None:
-            return next(reversed(self._matches(reading.pattern)), "").strip() or None
-        return self._texts.get(id(reading))
-
-    def number(self, reading: Reading | None) -> float | None:
-        if reading is None:
-            return None
-        if reading.pattern is not None:
-            numbers = [_number(said) for said in self._matches(reading.pattern)]
-            told = [number for number in numbers if number is not None]
-            return (sum(told) if reading.sum else told[-1]) if told else None
-        return self._numbers.get(id(reading))
-
-    def count(self, reading: Reading | None) -> int | None:
-        value = self.number(reading)
-        return int(value) if value is not None and 0 <= value < 1e15 else None
-
-    def _take(self, event: Event, wanted: Sequence[Reading]) -> None:
-        meant = _holds(event, self._told.output.match)
-        if meant:
-            self.last = event
-        for reading in wanted:
-            if not (meant if reading.match is None else _holds(event, reading.match)):
-                continue
-            values = [_at(event, path) for path in reading.path]
-            numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-            texts = [value for value in values if isinstance(value, str) and value.strip()]
-            if numbers:
-                before = self._numbers.get(id(reading), 0.0) if reading.sum else 0.0
-                self._numbers[id(reading)] = before + sum(numbers)
-            if texts:
-                self._texts[id(reading)] = texts[0]
-
-    def _matches(self, expression: str) -> list[str]:
-        pattern = re.compile(expression)
-        for path in (self._ended.stdout, self._ended.stderr):
-            found = [match[1] for line in _lines(path) if (match := pattern.search(line.rstrip("\r\n"))) and match[1]]
-            if found:
-                return found
-        return []
-
-
-def _objects(told: AgentDefinition, ended: Ended) -> Iterator[Event]:
-    if not told.writes_file:
-        return events(ended.stdout)
-    try:
-        with packed.opened(ended.last_message_file) as file:
-            content = json.loads(file.read(_LARGEST_FILE))
-    except OSError:
-        return iter(())
-    except (ValueError, RecursionError):  # no one document: a line each
-        return events(ended.last_message_file)
-    listed = content if isinstance(content, list) else [content]
-    return chain(each for each in listed if isinstance(each, dict))
-
-
-def _holds(event: Event, values: dict[str, Plain]) -> bool:
-    # Python takes True for 1.
-    return all(
-        (there := _at(event, path)) == value and isinstance(there, bool) == isinstance(value, bool)
-        for path, value in values.items()
-    )
-
-
-def _at(event: Event, path: str) -> object:
-    """What stands at a dotted path; a number in it is a place in a list, counted from the end where negative."""
-    value: object = event
-    for key in path.split("."):
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and re.fullmatch(r"-?\d+", key) and -len(value) <= int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return None
-    return value
-
-
-def _number(text: str) -> float | None:
-    """`0.04`, `1,200`, `12k`."""
-    found = _NUMBER.search(text)
-    if found is None:
-        return None
-    return float(found[1].replace(",", "")) * {"k": 1e3, "m": 1e6}.get(found[2].lower(), 1.0)
