@@ -1,4 +1,5 @@
-"""Loops with the real claude, codex and gemini in a Node project, the scripted model behind them: `-m real_agents`."""
+"""Loops with the real claude, codex, gemini and opencode in a Node project, the scripted model behind them: run with
+`-m real_agents`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from tests.support import Beatctl
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(600)]
 
-AGENTS = ["claude", "codex", "gemini"]
+AGENTS = ["claude", "codex", "gemini", "opencode"]
 PROJECT = {
     "package.json": json.dumps({"name": "project", "scripts": {"test": "node --test", "measure": "node measure.js"}}),
     "sum.js": "exports.sum = (a, b) => a - b; // to be mended\n",
@@ -158,7 +159,7 @@ def test_an_optimize_loop_ends_with_the_best_version(name: str, real: Callable[[
     assert (status["cost_usd"] or 0) > 0 or status["tokens"] > 0
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", ["claude", "codex", "gemini"])  # opencode sits out a limit itself
 def test_a_limit_with_a_reset_is_waited_out_and_costs_no_iteration(name: str, real: Callable[[str], Real]) -> None:
     agent = real(name)
     if name == "claude":  # a subscription's limit tells its reset, an API key's does not
@@ -196,7 +197,12 @@ def test_claudes_limit_without_a_reset_ends_when_resume_says_so(real: Callable[[
     assert len(agent.loops.rows(loop)[1]["waits"]) == 1
 
 
-REPAIRS = {"claude": "run `claude` once", "codex": "run `codex login`", "gemini": "run `gemini` once"}
+REPAIRS = {
+    "claude": "run `claude` once",
+    "codex": "run `codex login`",
+    "gemini": "run `gemini` once",
+    "opencode": "run `opencode auth login`",
+}
 
 
 @pytest.mark.parametrize("name", AGENTS)
