@@ -45,9 +45,18 @@ def is_inherited(name: str) -> bool:
     return name in INHERITED or name.startswith(PREFIXES)
 
 
+def _environment() -> dict[str, str]:
+    """This process's, also while another thread's test takes variables out of it."""
+    while True:
+        try:
+            return dict(os.environ)
+        except (KeyError, RuntimeError):
+            continue
+
+
 def clean_environment(folder: Path, server_program: str | None) -> dict[str, str]:
     """An environment with a home folder, a git identity and a beatctl home of its own, all in `folder`."""
-    environ = {name: value for name, value in os.environ.items() if not is_inherited(name)}
+    environ = {name: value for name, value in _environment().items() if not is_inherited(name)}
     home = folder / "home"
     home.mkdir(parents=True)
     (home / ".gitconfig").write_text(GIT_CONFIG)

@@ -87,7 +87,7 @@ def test_commands_that_show_how_a_loop_stands_read_none_of_its_thousands_of_rows
     # With every row but the last unreadable, whoever reads one fails.
     ledger = Ledger(beatctl.home / "ledger.db")
     with ledger._transaction() as db:
-        db.execute("update rows set row = 'unreadable' where iteration < 5000")
+        db.execute("update rows set row = '\"unreadable\"' where iteration < 5000")
     assert [beatctl(*words, cwd=place, expect=0).stdout for words in (["list"], ["status", "k3f9"])] == expected
     beatctl("list", "--json", cwd=place, expect=0)
     beatctl("status", "k3f9", "--json", cwd=place, expect=0)
@@ -98,7 +98,7 @@ def test_what_a_loop_kept_is_found_by_reading_that_alone(beatctl: Beatctl, place
     night(beatctl.home, "k3f9", 5000)
     ledger = Ledger(beatctl.home / "ledger.db")
     with ledger._transaction() as db:
-        db.execute("update rows set row = 'unreadable' where iteration % 50 != 0")
+        db.execute("update rows set row = '\"unreadable\"' where iteration % 50 != 0")
     home = Home(beatctl.environ)
     found = kept(home.status("k3f9"), home.rows_by_number("k3f9"))
     assert [rows[0].iteration for rows in found] == list(range(50, 5001, 50))
