@@ -25,9 +25,9 @@ from beatctl.cli.loops import folder_in_use, new_id
 from beatctl.cli.problems import Unavailable, Usage
 from beatctl.cli.starting import make_spec, write_folder
 from beatctl.cli.worktree import make_own_worktree
+from beatctl.workflows.agent_runs import standing
 from beatctl.workflows.baseline import baseline_problem
 from beatctl.workflows.calls import task_of
-from beatctl.workflows.iteration import standing
 from beatctl.workflows.state import LoopState
 from beatctl.workflows.verdict import score_of
 

@@ -8,7 +8,8 @@ from beatctl.activities.conclude import ConcludeInput
 from beatctl.activities.ledger import Mark
 from beatctl.activities.run_evaluator import EvaluatorResult
 from beatctl.workflows.calls import problem_of
-from beatctl.workflows.iteration import Experiment, Loop, measure, run_check
+from beatctl.workflows.evaluating import measure, run_check
+from beatctl.workflows.iteration import Experiment, Loop
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.stopping import Reason
 from beatctl.workflows.verdict import Judgement, evaluator_crashed, judge_retry, score_of

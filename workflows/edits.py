@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from beatctl.workflows.iteration import Edited, Experiment, Loop, mark, measure
+from beatctl.workflows.evaluating import measure
+from beatctl.workflows.iteration import Edited, Experiment, Loop, mark
 from beatctl.workflows.verdict import Judgement, judge_retry, score_of
 
 

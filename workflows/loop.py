@@ -17,12 +17,14 @@ with workflow.unsafe.imports_passed_through():
     from beatctl.activities.ledger import Status
     from beatctl.activities.tickets import Ticket
     from beatctl.workflows import notes
+    from beatctl.workflows.agent_runs import run_agents
     from beatctl.workflows.baseline import baseline
     from beatctl.workflows.calls import Behind, Calls, heed_cancel, problem_of
     from beatctl.workflows.details import details
     from beatctl.workflows.edits import take_in
+    from beatctl.workflows.evaluating import evaluate
     from beatctl.workflows.going_on import caught_up, reopen
-    from beatctl.workflows.iteration import Edited, Experiment, Undecided, evaluate, mark, run_agents
+    from beatctl.workflows.iteration import Edited, Experiment, Undecided, mark
     from beatctl.workflows.spec import Limits
     from beatctl.workflows.state import LoopInput, LoopState
     from beatctl.workflows.stopping import Reason, outcome_of, reason_to_end

@@ -7,8 +7,8 @@ from beatctl.activities.ledger import Mark, Status
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.sessions import Session, Spent, spent_by
 from beatctl.workflows import notes
+from beatctl.workflows.agent_runs import standing
 from beatctl.workflows.going_on import caught_up
-from beatctl.workflows.iteration import standing
 from beatctl.workflows.sessions import keep_session, refuse_session, session_of
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.state import LoopState

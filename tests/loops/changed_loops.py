@@ -9,7 +9,9 @@ from typing import Any
 from temporalio import workflow
 
 from beatctl.activities.ledger import Status
-from beatctl.workflows.iteration import Experiment, evaluate, run_agents
+from beatctl.workflows.agent_runs import run_agents
+from beatctl.workflows.evaluating import evaluate
+from beatctl.workflows.iteration import Experiment
 from beatctl.workflows.loop import LoopWorkflow
 from beatctl.workflows.state import LoopInput
 from beatctl.workflows.waiting import wait_for_resume
