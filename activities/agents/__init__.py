@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from beatctl.activities.agents import prices
-from beatctl.activities.agents.adapter import Told
+from beatctl.activities.agents.adapter import Run, Told
 from beatctl.activities.agents.environment import child_environment
 from beatctl.activities.agents.outcome import AgentOutcome, Ended, Prompted
 from beatctl.activities.agents.output import said_lines, tail_of
@@ -52,7 +52,7 @@ def command_line(
     `root`: the workspace's root, where the agent runs in a folder below it and may edit all of it. `session`:
     the agent's own session to go on with, where its kind has any.
     """
-    made = ADAPTERS[agent.kind].command_line(agent, prompt, prompt_file, last_message_file, root, session)
+    made = ADAPTERS[agent.kind].command_line(agent, Run(prompt, prompt_file, last_message_file, root, session))
     return made.model_copy(update={"environment": {**agent.environment, **made.environment}})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,23 +15,26 @@ LONGEST_ARGUMENT = 32 << 10
 """Bytes of prompt that go into an argument list; the system's own limit is 128 KiB for one argument."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of an agent, as it is asked for."""
+
+    prompt: str
+    prompt_file: Path
+    """Holds the prompt."""
+    last_message_file: Path
+    """Where an agent that can is told to write its last message."""
+    root: Path | None = None
+    """The workspace's root, where the agent runs in a folder below it and may edit all of it."""
+    session: str | None = None
+    """The agent's own, of an earlier run, to go on with; an agent that has none passes over it."""
+
+
 class Adapter(Protocol):
     """How to run one agent without a terminal, and how to read what it printed."""
 
-    def command_line(
-        self,
-        agent: AgentSpec,
-        prompt: str,
-        prompt_file: Path,
-        last_message_file: Path,
-        root: Path | None,
-        session: str | None = None,
-    ) -> Prompted:
-        """The command line of one run. Pure: nothing is read or written.
-
-        `root` is the workspace's root, given where the agent runs in a folder below it. `session` is one of the
-        agent's own, of an earlier run, to go on with; an agent that has none passes over it.
-        """
+    def command_line(self, agent: AgentSpec, run: Run) -> Prompted:
+        """The command line of one run. Pure: nothing is read or written."""
         ...
 
     def read(self, agent: AgentSpec, ended: Ended) -> AgentOutcome:
@@ -53,10 +57,10 @@ class Adapter(Protocol):
         ...
 
 
-def argument(prompt: str, prompt_file: Path) -> tuple[str, bool]:
+def argument(run: Run) -> tuple[str, bool]:
     """The prompt as one argument, and whether it is whole; one too long is replaced by a line that names its file."""
-    text = prompt.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace")
+    text = run.prompt.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace")
     if len(text) > LONGEST_ARGUMENT:
-        return f"Your task is the text in the file {prompt_file}: read all of it, then do what it says.", False
+        return f"Your task is the text in the file {run.prompt_file}: read all of it, then do what it says.", False
     # An argument that begins with a dash would be taken for an option.
     return ("\n" if text.startswith(b"-") else "") + text.decode(), True

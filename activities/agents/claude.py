@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
-from beatctl.activities.agents.adapter import Told, argument
+from beatctl.activities.agents.adapter import Run, Told, argument
 from beatctl.activities.agents.claude_rules import allowing, rules
 from beatctl.activities.agents.outcome import (
     NOT_STARTED,
@@ -66,16 +65,8 @@ _AS_ROOT = (
 
 
 class Claude:
-    def command_line(
-        self,
-        agent: AgentSpec,
-        prompt: str,
-        prompt_file: Path,
-        last_message_file: Path,
-        root: Path | None,
-        session: str | None = None,
-    ) -> Prompted:
-        text, whole = argument(prompt, prompt_file)
+    def command_line(self, agent: AgentSpec, run: Run) -> Prompted:
+        text, whole = argument(run)
         argv = [*agent.argv, "-p", text, "--output-format", "stream-json", "--verbose"]
         if agent.permissions == "full":
             argv.append("--dangerously-skip-permissions")
@@ -84,11 +75,11 @@ class Claude:
             argv += allowing(rules(agent.allowed_commands))
         if agent.model:
             argv += ["--model", agent.model]
-        if root:
-            argv += ["--add-dir", str(root)]
-        if session:
-            argv += ["--resume", session]
-        return Prompted(argv=[*argv, *agent.args], stdin=None if whole else str(prompt_file))
+        if run.root:
+            argv += ["--add-dir", str(run.root)]
+        if run.session:
+            argv += ["--resume", run.session]
+        return Prompted(argv=[*argv, *agent.args], stdin=None if whole else str(run.prompt_file))
 
     def saying(self, tail: bytes, directory: str) -> str:
         for event in newest_first(tail):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from beatctl.activities.agents.adapter import Told, argument
+from beatctl.activities.agents.adapter import Run, Told, argument
 from beatctl.activities.agents.outcome import NOT_STARTED, AgentOutcome, Ended, Kind, Prompted, Usage, paragraph
 from beatctl.activities.agents.output import Event, count, events, last_lines, string
 from beatctl.activities.agents.plain import plain_trouble
@@ -19,31 +19,23 @@ _NOISE = re.compile(r"Reading additional input from stdin|WARNING: proceeding")
 
 
 class Codex:
-    def command_line(
-        self,
-        agent: AgentSpec,
-        prompt: str,
-        prompt_file: Path,
-        last_message_file: Path,
-        root: Path | None,
-        session: str | None = None,
-    ) -> Prompted:
-        text, whole = argument(prompt, prompt_file)
-        argv = [*agent.argv, "exec", "--json", "--skip-git-repo-check", "-o", str(last_message_file)]
+    def command_line(self, agent: AgentSpec, run: Run) -> Prompted:
+        text, whole = argument(run)
+        argv = [*agent.argv, "exec", "--json", "--skip-git-repo-check", "-o", str(run.last_message_file)]
         if agent.permissions == "full":
             argv.append("--dangerously-bypass-approvals-and-sandbox")
         else:
             argv += ["-s", "workspace-write"]
-            if root:
-                argv += ["--add-dir", str(root)]
+            if run.root:
+                argv += ["--add-dir", str(run.root)]
         if agent.model:
             argv += ["-m", agent.model]
         argv += agent.args
-        if session:
+        if run.session:
             # A subcommand, which takes fewer options than `exec` itself: they stand before it.
-            argv += ["resume", session]
+            argv += ["resume", run.session]
         # After `--`, or a prompt that is the word `review` would be taken for the subcommand.
-        return Prompted(argv=[*argv, "--", text], stdin=None if whole else str(prompt_file))
+        return Prompted(argv=[*argv, "--", text], stdin=None if whole else str(run.prompt_file))
 
     def saying(self, tail: bytes, directory: str) -> str:
         for event in newest_first(tail):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from beatctl.activities.agents.adapter import Told, argument
+from beatctl.activities.agents.adapter import Run, Told, argument
 from beatctl.activities.agents.claude import Claude
 from beatctl.activities.agents.codex import Codex
 from beatctl.activities.agents.gemini import Gemini
@@ -20,20 +18,12 @@ PROMPT, PROMPT_FILE = "{prompt}", "{prompt_file}"
 
 
 class Command:
-    def command_line(
-        self,
-        agent: AgentSpec,
-        prompt: str,
-        prompt_file: Path,
-        last_message_file: Path,
-        root: Path | None,
-        session: str | None = None,
-    ) -> Prompted:
+    def command_line(self, agent: AgentSpec, run: Run) -> Prompted:
         if not any(PROMPT in word or PROMPT_FILE in word for word in agent.argv):
-            return Prompted(argv=list(agent.argv), stdin=str(prompt_file))
-        text, _ = argument(prompt, prompt_file)
+            return Prompted(argv=list(agent.argv), stdin=str(run.prompt_file))
+        text, _ = argument(run)
         # The file's placeholder first: a prompt that has the word {prompt_file} in it stays as it is.
-        words = [word.replace(PROMPT_FILE, str(prompt_file)) for word in agent.argv]
+        words = [word.replace(PROMPT_FILE, str(run.prompt_file)) for word in agent.argv]
         return Prompted(argv=[word.replace(PROMPT, text) for word in words])
 
     def saying(self, tail: bytes, directory: str) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from beatctl.activities.agents.adapter import Told, argument
+from beatctl.activities.agents.adapter import Run, Told, argument
 from beatctl.activities.agents.command import PROMPT, PROMPT_FILE, Command
 from beatctl.activities.agents.configured_output import Found, lines_of, value_at
 from beatctl.activities.agents.definition import LAST_LINE, OUTPUT_FILE, AgentDefinition
@@ -32,22 +31,14 @@ _LAST_LINES = 5
 
 
 class Configured:
-    def command_line(
-        self,
-        agent: AgentSpec,
-        prompt: str,
-        prompt_file: Path,
-        last_message_file: Path,
-        root: Path | None,
-        session: str | None = None,
-    ) -> Prompted:
+    def command_line(self, agent: AgentSpec, run: Run) -> Prompted:
         told = _definition(agent)
-        text, _ = argument(prompt, prompt_file)
+        text, _ = argument(run)
         words = [*agent.argv, *told.args, *_permitted(agent, told)]
         if agent.model:
             words += [word.replace("{model}", agent.model) for word in told.model]
-        if session:
-            words += [word.replace("{session}", session) for word in told.resume]
+        if run.session:
+            words += [word.replace("{session}", run.session) for word in told.resume]
         words += agent.args
         placed = any(place in word for word in agent.argv for place in (PROMPT, PROMPT_FILE))
         stdin = None
@@ -56,9 +47,9 @@ class Configured:
         elif not placed and told.prompt == "file":
             words.append(PROMPT_FILE)
         elif not placed:
-            stdin = str(prompt_file)
+            stdin = str(run.prompt_file)
         # The prompt last: what it holds is never taken for a place.
-        files = ((OUTPUT_FILE, str(last_message_file)), (PROMPT_FILE, str(prompt_file)))
+        files = ((OUTPUT_FILE, str(run.last_message_file)), (PROMPT_FILE, str(run.prompt_file)))
         filled = [_filled(word, files).replace(PROMPT, text) for word in words]
         environment = {name: _filled(value, files) for name, value in told.environment.items()}
         return Prompted(argv=filled, stdin=stdin, environment=environment)

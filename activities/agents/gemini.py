@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from beatctl.activities.agents.adapter import Told, argument
+from beatctl.activities.agents.adapter import Run, Told, argument
 from beatctl.activities.agents.outcome import (
     NOT_STARTED,
     AgentOutcome,
@@ -51,16 +50,8 @@ _DENIED = "denied by policy"
 
 
 class Gemini:
-    def command_line(
-        self,
-        agent: AgentSpec,
-        prompt: str,
-        prompt_file: Path,
-        last_message_file: Path,
-        root: Path | None,
-        session: str | None = None,
-    ) -> Prompted:
-        text, whole = argument(prompt, prompt_file)
+    def command_line(self, agent: AgentSpec, run: Run) -> Prompted:
+        text, whole = argument(run)
         argv = [*agent.argv, "-p", text, "-o", "stream-json", "--skip-trust"]
         if agent.permissions == "full":
             argv += ["--approval-mode", "yolo"]
@@ -70,11 +61,11 @@ class Gemini:
                 argv += [f"--allowed-tools=run_shell_command({start})" for start in starts(agent.allowed_commands)]
         if agent.model:
             argv += ["-m", agent.model]
-        if root:
-            argv.append(f"--include-directories={root}")
-        if session:
-            argv += ["-r", session]
-        return Prompted(argv=[*argv, *agent.args], stdin=None if whole else str(prompt_file))
+        if run.root:
+            argv.append(f"--include-directories={run.root}")
+        if run.session:
+            argv += ["-r", run.session]
+        return Prompted(argv=[*argv, *agent.args], stdin=None if whole else str(run.prompt_file))
 
     def saying(self, tail: bytes, directory: str) -> str:
         said: list[str] = []

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from beatctl.activities.agents.adapter import Told
+from beatctl.activities.agents.adapter import Run, Told
 from beatctl.activities.agents.opencode_log import last_error
 from beatctl.activities.agents.outcome import (
     NOT_STARTED,
@@ -37,15 +36,7 @@ _ASKS = {"grep": "searching for", "glob": "looking for", "websearch": "searching
 
 
 class OpenCode:
-    def command_line(
-        self,
-        agent: AgentSpec,
-        prompt: str,
-        prompt_file: Path,
-        last_message_file: Path,
-        root: Path | None,
-        session: str | None = None,
-    ) -> Prompted:
+    def command_line(self, agent: AgentSpec, run: Run) -> Prompted:
         # Its log on standard error, without which nobody knows why it waits.
         argv = [*agent.argv, "run", "--format", "json", "--print-logs", "--log-level", "ERROR"]
         environment = {}
@@ -55,10 +46,10 @@ class OpenCode:
             environment["OPENCODE_PERMISSION"] = json.dumps(permission(agent.allowed_commands))
         if agent.model:
             argv += ["-m", agent.model]
-        if session:
-            argv += ["-s", session]
+        if run.session:
+            argv += ["-s", run.session]
         # As an argument a prompt with a space in it would be put into quotes.
-        return Prompted(argv=[*argv, *agent.args], stdin=str(prompt_file), environment=environment)
+        return Prompted(argv=[*argv, *agent.args], stdin=str(run.prompt_file), environment=environment)
 
     def saying(self, tail: bytes, directory: str) -> str:
         started = False
