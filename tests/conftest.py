@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import Beatctl, clean_environment, is_inherited, remove_tree
+
+# Whoever starts them in the background may have interrupts ignored, which every child would inherit: none would then be
+# what a person types Ctrl-C at.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As the tests were started: what fetches things (the server's program, packages) needs the person's own settings.
 ORIGINAL = dict(os.environ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.loops.conftest import Loops
+from tests.support import wait_until
 
 STEPS = ("open_workspace", "restore_workspace", "close_workspace", "reopen_workspace")
 
@@ -23,11 +24,12 @@ def test_a_worker_killed_while_it_opens_puts_back_or_closes_costs_no_run_and_no_
     evaluate = ("--eval", "[ ! -e broken ] && cat n", "--minimize")
     loop = loops.detached("lower n", *evaluate, "-a", agent, "-n", "2")
     status = loops.finished(loop, timeout_s=300)
-    assert {path.name for path in fired.iterdir()} == {edge for edge in edges if "reopen" not in edge}
+    first = {edge for edge in edges if "reopen" not in edge}
+    wait_until(lambda: {path.name for path in fired.iterdir()} == first, "each edge to be met")
     assert (status["outcome"], status["best"]["score"]) == ("improved", 38)
     loops.do("resume", loop, "-n", "+1", "-d")
     status = loops.until(loop, "the end", lambda found: found["state"] == "finished" and found["iteration"] == 3, 150)
-    assert {path.name for path in fired.iterdir()} == set(edges)
+    wait_until(lambda: {path.name for path in fired.iterdir()} == set(edges), "each edge to be met")
     assert log.read_text().split() == ["1", "2", "3"]
     assert [row["verdict"] for row in loops.rows(loop)] == ["baseline", "crash", "keep", "keep"]
     assert status["best"]["score"] == 37

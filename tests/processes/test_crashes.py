@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -256,7 +257,8 @@ async def test_shims_killed_at_any_moment_leave_a_state_that_is_read_rightly(ben
         for _ in range(chance.randrange(100)):
             await asyncio.sleep(0)
         if shim := try_.shim_pid():
-            os.kill(shim, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                os.kill(shim, signal.SIGKILL)
         await starting
         try:
             assert (await wait(try_)).exit_code == 5
