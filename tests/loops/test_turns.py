@@ -19,6 +19,9 @@ from tests.crowd import start_all
 from tests.loops.conftest import Repository
 from tests.support import Beatctl, wait_until
 
+# Crowds of loops, one crowd at a time: beside each other they miss heartbeats on two cores.
+pytestmark = pytest.mark.xdist_group("turns")
+
 AGENT = """\
 import os, pathlib, time
 place = pathlib.Path({place!r})
