@@ -147,7 +147,7 @@ def crowd(beatctl: Beatctl, place: Path, environment: dict[str, str]) -> Crowd:
 def test_who_came_first_has_the_first_turn_and_a_second_turn_comes_after_everyones_first(crowd: Crowd) -> None:
     crowd.up(agents=1, evaluators=0)
     loops = crowd.start(6, iterations=2)
-    wait_until(lambda: len(crowd.waiting()) == 5, "five that wait", every_s=0.2)
+    wait_until(lambda: len(crowd.waiting()) == 5 and crowd.begun("agent"), "one agent and five that wait", every_s=0.2)
     first = crowd.begun("agent")
     order = first + sorted(set(loops) - set(first), key=crowd.in_line_since)
     crowd.go()
