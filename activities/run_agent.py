@@ -160,7 +160,7 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, 
             return AgentResult(status="edited", edits=edited.paths[:20])
         except NotStarted:
             return AgentResult(status="unstarted")
-    result = await asyncio.to_thread(_read, given, finished, last_message, environment_of(loop))
+    result = await asyncio.to_thread(_read, given, finished, last_message, loop)
     return result.model_copy(update={"waited_s": turn.waited_s, "prompt_problem": problem})
 
 
@@ -223,9 +223,10 @@ def environment_of(loop: LoopFolder) -> dict[str, str]:
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else dict(os.environ)
 
 
-def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ: dict[str, str]) -> AgentResult:
+def _read(given: RunAgentInput, finished: Finished, last_message: Path, loop: LoopFolder) -> AgentResult:
     result = finished.result
     files = finished.try_
+    environ = environment_of(loop)
     outcome = agents.read_outcome(
         given.agent,
         files.stdout,
@@ -251,12 +252,7 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, environ:
         status, error = "missing", result.error or f"{given.agent.name} could not be started"
     elif outcome.kind in ("authentication", "rate-limited", "overloaded"):
         status = outcome.kind
-    elif (
-        given.session is not None
-        and given.session.id is not None
-        and status == "failed"
-        and _did_nothing(outcome, result.signal)
-    ):
+    elif _resumes(given) and status == "failed" and _did_nothing(outcome, result.signal):
         # Unknown to the agent, full, or broken: whatever it is, a new one does not have it.
         status = "session-refused"
     if status not in ("done", "timeout") and result.error:

@@ -87,7 +87,7 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, 
         it.running = False
         if result.status in ("done", "failed", "timeout"):
             it.touched = True
-            state.came_through(spec, agent.name)
+            state.came_through(spec, agent)
             for aside in (keep_session(spec, state, agent.name, told, result), _prompt_words(result)):
                 if aside is not None and aside not in it.asides:
                     it.asides.append(aside)
@@ -102,7 +102,7 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, 
         if held is not None:
             await loop.calls.restore(held, it.left())  # what it did before it failed is not the user's
         if result.status in ("rate-limited", "overloaded"):
-            edits = await wait_for_reset(loop, agent.name, result)
+            edits = await wait_for_reset(loop, agent, result)
             if it.agents:
                 it.waited_s += state.waits[-1].waited_s
         elif result.status == "session-refused":

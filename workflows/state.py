@@ -61,7 +61,7 @@ class LoopState(BaseModel):
     """For limits, since the last row that took some. What the runs they interrupted cost is counted."""
     waiting_until: str | None = None
     limited: dict[str, int] = {}
-    """How often in a row each agent has met a limit."""
+    """How often in a row the loop's agent (`agent`) and its `fallback` have met a limit: they may have one name."""
     away_until: float | None = None
     """When the agent's limit is over, while the fallback works."""
     ended_at: float | None = None
@@ -103,10 +103,16 @@ class LoopState(BaseModel):
             return spec.fallback
         return spec.agent
 
-    def came_through(self, spec: LoopSpec, agent: str) -> None:
-        """An agent has run without meeting a limit."""
-        self.limited.pop(agent, None)
-        if agent == spec.agent.name:
+    def met_limit(self, spec: LoopSpec, agent: AgentSpec) -> int:
+        """One of the loop's agents has met a limit: how often in a row by now."""
+        which = _which(spec, agent)
+        self.limited[which] = self.limited.get(which, 0) + 1
+        return self.limited[which]
+
+    def came_through(self, spec: LoopSpec, agent: AgentSpec) -> None:
+        """One of the loop's agents has run without meeting a limit."""
+        self.limited.pop(_which(spec, agent), None)
+        if agent is spec.agent:
             self.away_until = None
 
     def time(self, clock: float) -> float:
@@ -192,6 +198,10 @@ class LoopState(BaseModel):
         """The loop has ended."""
         self.state, self.outcome, self.reason, self.detail = "finished", outcome, reason, detail
         self.asked, self.now, self.ended_at = None, "", now
+
+
+def _which(spec: LoopSpec, agent: AgentSpec) -> str:
+    return "agent" if agent is spec.agent else "fallback"
 
 
 class LoopInput(BaseModel):

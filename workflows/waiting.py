@@ -8,6 +8,7 @@ from typing import Protocol
 
 from temporalio import workflow
 
+from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.ledger import Wait, timestamp
 from beatctl.activities.run_agent import AgentResult
 from beatctl.workflows.agent_limits import Limit, is_over_at, words
@@ -95,7 +96,7 @@ async def cool_down(loop: Waiter) -> None:
             return
 
 
-async def wait_for_reset(loop: Waiter, agent: str, result: AgentResult) -> list[str]:
+async def wait_for_reset(loop: Waiter, agent: AgentSpec, result: AgentResult) -> list[str]:
     """Wait until the limit that ended this agent run is over, or, where the loop has another agent for that time, not
     at all. Nothing of the run lies in the work tree any more.
 
@@ -105,11 +106,11 @@ async def wait_for_reset(loop: Waiter, agent: str, result: AgentResult) -> list[
     spec, state = loop.spec, loop.state
     limit: Limit = "rate-limit" if result.status == "rate-limited" else "overloaded"
     now = _clock(loop)
-    state.limited[agent] = state.limited.get(agent, 0) + 1
-    until = is_over_at(limit, result.reset_at, now, state.limited[agent], spec.limit_margin_s)
-    why = words(agent, limit, result.error or "")
+    tries = state.met_limit(spec, agent)
+    until = is_over_at(limit, result.reset_at, now, tries, spec.limit_margin_s)
+    why = words(agent.name, limit, result.error or "")
     wait = Wait(
-        agent=agent,
+        agent=agent.name,
         reason=limit,
         error=why[:500],
         since=timestamp(now),
@@ -120,7 +121,7 @@ async def wait_for_reset(loop: Waiter, agent: str, result: AgentResult) -> list[
     )
     state.take_wait(wait, estimated=result.cost_estimated)
     if spec.fallback is not None:
-        if agent == spec.agent.name:
+        if agent is spec.agent:
             state.away_until = until
             loop.changed()
             return []

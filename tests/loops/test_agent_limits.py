@@ -185,6 +185,17 @@ def test_the_fallback_works_while_the_limit_lasts_and_hands_back(
     assert loop["iteration"] == 4
 
 
+def test_an_agent_and_a_fallback_of_one_name_that_both_meet_a_limit_are_not_run_again_and_again(
+    loops: Loops, agents: Agents
+) -> None:
+    claude, other = agents.make("limit 7200"), agents.make("limit 3600", name="other")
+    loop = loops.detached(*LOWER, "--agent", claude, "--fallback", other)
+    until = seconds(waiting(loops, loop)["waiting_until"])
+    assert (len(agents.runs(claude)), len(agents.runs(other))) == (1, 1)
+    assert until - agents.runs(other)[0] < 3700  # the first of the two limits to end
+    loops.do("cancel", loop)
+
+
 def test_an_agent_that_is_not_logged_in_pauses_the_loop_with_what_mends_it(loops: Loops, agents: Agents) -> None:
     claude = agents.make("login", "ok")
     loop = loops.detached(*LOWER, "--agent", claude, "-n", "1")
