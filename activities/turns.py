@@ -164,7 +164,9 @@ class Turn:
             note = await asyncio.to_thread(told, self._loop.now)
             came = note.since if note is not None and note.waiting and note.run == str(self._run) else None
             waiter = self._turnstile.join(self._loop.id, came, self._word.as_of if self._word else None)
-            await self._check_word()
+            if await self._word_is_old():
+                self._turnstile.send_back(waiter)
+                raise NotStarted
             while not waiter.turn.done():
                 if stopping.done():
                     raise _worker_stops()
@@ -188,13 +190,12 @@ class Turn:
             if waiter is not None and not self._inside:
                 self._turnstile.quit(waiter)
 
-    async def _check_word(self) -> None:
-        """The line was joined first: a change that comes now is heard there."""
+    async def _word_is_old(self) -> bool:
+        """Asked after the line was joined: a change that comes now is heard there."""
         if self._word is None or self._word.as_of is None:
-            return
+            return False
         status = await asyncio.to_thread(self._word.ledger.status, self._loop.id)
-        if status is not None and status.version > self._word.as_of:
-            raise NotStarted
+        return status is not None and status.version > self._word.as_of
 
     async def _tell(self, waiter: Waiter, beat: Beat) -> None:
         words = self._turnstile.words()

@@ -7,7 +7,7 @@ import bisect
 import time
 from dataclasses import dataclass, field
 
-_REJOIN_S = 5.0
+_REJOIN_S = 30.0
 """Who leaves the line to decide anew and is back within this time has its place in it still."""
 
 
@@ -93,8 +93,13 @@ class Turnstile:
     def heard(self, who: str, version: int) -> None:
         """A loop's status is now `version`: whoever waits on the word of an older one is to decide anew."""
         for waiter in [one for one in self._line if one.who == who and one.as_of is not None and one.as_of < version]:
+            self.send_back(waiter)
+
+    def send_back(self, waiter: Waiter) -> None:
+        """Out of the line, to decide anew; its place is kept for a while."""
+        if waiter in self._line:
             self._line.remove(waiter)
-            self._sent_back[who] = waiter.since, time.monotonic()
+            self._sent_back[waiter.who] = waiter.since, time.monotonic()
             waiter.turn.set_result(False)
 
     def words(self) -> str:
