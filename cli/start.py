@@ -158,8 +158,8 @@ def start(
 
     An agent works on the goal until a command passes (--until), or for the best score (--eval).
 
-    Limits are 0 for none. Times need a unit: 30s, 5m, 1h30m. Defaults: 10 iterations (none with --for), 3 failures in
-    a row, 30m for the agent, 10m for the evaluator.
+    Limits are 0 for none. Times need a unit: 30s, 5m, 1h30m. Defaults: 10 iterations (none with --for,
+    --max-cost or --max-tokens), 3 failures in a row, 30m for the agent, 10m for the evaluator.
     """
     flags = Typed(
         goal=tuple(goal or ()),

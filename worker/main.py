@@ -123,8 +123,10 @@ async def run(home: Home, connection: Connection) -> None:
         hosted = Activities(home, spawner, turns).all()
         edges = [Edges()] if faults.arm(hand_on=True) else []
         worker = build_worker(client, queue, [LoopWorkflow], hosted, executor, deployment(connection), edges)
+        folder = RunFolder(home.root, connection.label).create()
         beside = [
-            asyncio.create_task(_announce(client, queue, RunFolder(home.root, connection.label))),
+            asyncio.create_task(_announce(client, queue, folder)),
+            asyncio.create_task(_beat(folder)),
             asyncio.create_task(look_for_lost_loops(client, home, connection)),
         ]
         packer = Packer(home)
@@ -181,7 +183,7 @@ async def _settle(client: Client, connection: Connection) -> None:
 
 
 async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
-    """Tell the supervisor when the server has seen this worker ask for work, and from then on that it lives."""
+    """Tell the supervisor when the server has seen this worker ask for work."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=queue),
@@ -193,7 +195,6 @@ async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
             if any(poller.identity == client.identity for poller in described.pollers):
                 break
         await asyncio.sleep(0.05)
-    folder.create()
     start = process_start(os.getpid())
     write_json(
         folder.worker,
@@ -206,6 +207,10 @@ async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
         },
     )
     log.info("takes work from %s on %s", queue, client.service_client.config.target_host)
+
+
+async def _beat(folder: RunFolder) -> None:
+    """Say again and again that this worker does not hang."""
     every_s = (heartbeat.hung_after_s(os.environ) or heartbeat.HUNG_AFTER_S) / heartbeat.LOOKS / 2
     while True:
         with suppress(OSError):  # a full disk is no reason to be taken for hung: the file is there

@@ -51,8 +51,8 @@ class StartArguments(LimitArguments, Arguments):
     )
     agent: str | None = Field(
         None,
-        description="claude, codex, gemini, another that is configured, or a command line such as "
-        "'my-agent {prompt}'. Default: the user's setting, else the first of claude, codex and gemini found.",
+        description="claude, codex, gemini, opencode, another that is configured, or a command line such as "
+        "'my-agent {prompt}'. Default: the user's setting, else the first of those four found.",
     )
     model: str | None = Field(None, description="The agent's model. Default: the agent's own.")
     agent_args: str | None = Field(
