@@ -165,7 +165,7 @@ def test_an_overloaded_service_is_tried_again_and_nothing_counts(loops: Loops, a
 def test_the_fallback_works_while_the_limit_lasts_and_hands_back(
     loops: Loops, agents: Agents, soon: dict[str, str]
 ) -> None:
-    claude, other = agents.make("limit 2", "ok"), agents.make("ok", name="other")
+    claude, other = agents.make("limit 7", "ok"), agents.make("ok", name="other")
     loop = loops.start(
         *LOWER,
         "--agent",
@@ -173,7 +173,7 @@ def test_the_fallback_works_while_the_limit_lasts_and_hands_back(
         "--fallback",
         f"{other} --as other",
         "-n",
-        "4",
+        "9",
         "--cooldown",
         "1s",
         expect=0,
@@ -182,7 +182,7 @@ def test_the_fallback_works_while_the_limit_lasts_and_hands_back(
     names = [row["agent"]["version"] for row in loops.rows(loop["id"])[1:]]
     assert names[0] is None  # the fallback, which is a command here
     assert names[-1] == "2.1.197"
-    assert loop["iteration"] == 4
+    assert loop["iteration"] == 9
 
 
 def test_an_agent_and_a_fallback_of_one_name_that_both_meet_a_limit_are_not_run_again_and_again(
