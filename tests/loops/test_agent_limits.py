@@ -171,7 +171,7 @@ def test_the_fallback_works_while_the_limit_lasts_and_hands_back(
         "--agent",
         claude,
         "--fallback",
-        f"{other} --as other",
+        f"{other} -p {{prompt}}",
         "-n",
         "9",
         "--cooldown",
