@@ -223,6 +223,8 @@ class Status(BaseModel):
     """That worktree's branch; for a loop in the user's folder the one `apply` makes."""
     connection: str = "embedded"
     """`embedded`, or `address/namespace` of a shared Temporal server."""
+    host: str | None = None
+    """The host that its files are on, and its worker."""
     base: Mark | None = None
     """What the folder holds between iterations: where the next one starts."""
     edit_rows: int = 0

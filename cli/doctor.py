@@ -49,7 +49,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     from beatctl import __version__
     from beatctl.activities import agents
     from beatctl.cli import doctor_service
-    from beatctl.worker import local
+    from beatctl.worker import hosts, local
     from beatctl.worker.concurrency import Concurrency, of_worker
     from beatctl.worker.connection import chosen
     from beatctl.worker.run_folder import EMBEDDED, RunFolder
@@ -87,6 +87,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
         "version": __version__,
         "home": str(loops.home.root),
         "connection": shared.label if shared else EMBEDDED,
+        "host": hosts.known(loops.home),
         "server": server,
         "worker": worker,
         "supervisor": supervisor,
@@ -215,6 +216,8 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("worker", process(found["worker"])),
     ]
+    if found["host"]:
+        lines.append(("host", found["host"]))
     if found["worker"] is not None:
         held = Concurrency(*(found["worker"][f"max_concurrent_{what}"] for what in Concurrency._fields))
         lines.append(("at once", concurrency.words(held)))

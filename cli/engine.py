@@ -11,6 +11,7 @@ import typer
 from beatctl.cli import concurrency, service
 from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.concurrency import MaxConcurrentAgents, MaxConcurrentEvaluators
+from beatctl.cli.hosts import HostName, settle_name
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, out_json, say
 from beatctl.cli.problems import Unavailable, Usage
@@ -24,6 +25,7 @@ def up(
     detach: Annotated[bool, typer.Option("-d", "--detach", help="In the background.")] = False,
     max_concurrent_agents: MaxConcurrentAgents = None,
     max_concurrent_evaluators: MaxConcurrentEvaluators = None,
+    name: HostName = None,
     install: Annotated[bool, typer.Option("--install", help="As a systemd user service: back after a reboot.")] = False,
     uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove that service.")] = False,
     as_json: Json = False,
@@ -41,12 +43,13 @@ def up(
     loops = Loops()
     if uninstall:
         return installing.uninstall(loops, as_json=as_json)
+    loops.check_home()
+    settle_name(loops, name)
     if install:
         typed = {AGENTS: max_concurrent_agents, EVALUATORS: max_concurrent_evaluators}
         concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)  # a mistake is told now
         told = {name: value for name, value in typed.items() if value is not None}
         return installing.install(Loops({**loops.environ, **told}), as_json=as_json)
-    loops.check_home()
     wanted = concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)
     environ = {**loops.environ, **variables(wanted)}
     if detach or as_json:
@@ -133,7 +136,9 @@ def _agent_json(agent: object) -> dict[str, object]:
 
 
 def worker(
-    max_concurrent_agents: MaxConcurrentAgents = None, max_concurrent_evaluators: MaxConcurrentEvaluators = None
+    name: HostName = None,
+    max_concurrent_agents: MaxConcurrentAgents = None,
+    max_concurrent_evaluators: MaxConcurrentEvaluators = None,
 ) -> int:
     """Run a worker alone.
 
@@ -145,6 +150,7 @@ def worker(
 
     loops = Loops()
     loops.check_home()
+    host = settle_name(loops, name)
     wanted = concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)
     connection = chosen(loops.environ)
     if connection is None:
@@ -155,7 +161,10 @@ def worker(
             )
         connection = running.connection
     line = local.worker_line(loops.home, connection)
-    say(f"Worker for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go on.")
+    say(
+        f"Worker of host {host} for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go "
+        "on."
+    )
     sys.stderr.flush()
     os.execve(line[0], line, {**loops.environ, **variables(wanted)})
 

@@ -229,7 +229,7 @@ def begin_again(loops: Loops, plan: Plan) -> Status:
     status = plan.status
     environ = service.environ_of(status, loops.environ)
     running = service.ensure(loops, environ)
-    spec = plan.spec.model_copy(update={"ui_url": starting.ui_url(running, status.id), **starting.lowered(loops)})
+    spec = plan.spec.model_copy(update=starting.placed(loops, running, status.id))
     _wait_for_the_end(status, running, environ)
     with being_started(loops.folder(status.id)):
         return _started(loops, plan, spec, running, environ)
@@ -283,7 +283,7 @@ def go_on_from_ledger(loops: Loops, status: Status, typed: TypedLimits) -> Statu
     spec, folder = _spec(loops, status), loops.folder(status.id)
     environ = service.environ_of(status, loops.environ)
     running = service.ensure(loops, environ)
-    spec = spec.model_copy(update={"ui_url": starting.ui_url(running, status.id), **starting.lowered(loops)})
+    spec = spec.model_copy(update=starting.placed(loops, running, status.id))
     opened = loops.ledger.newest(status.id) >= 0
     with being_started(folder):
         if not folder.environment.exists():

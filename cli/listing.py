@@ -90,6 +90,7 @@ def lines(
 ) -> list[str]:
     """A header and a line a loop. Columns go before the goal is cut below what says something."""
     home = environ.get("HOME", "")
+    many_hosts = len({loop.host for loop in loops if loop.host}) > 1
     offered = [
         _Column("ID", 0, lambda loop: loop.id),
         _Column("STATE", 0, render.state_word),
@@ -98,6 +99,7 @@ def lines(
         _Column("WHEN", 2, lambda loop: when(loop, now)),
         _Column("COST", 4, _cost, right=True),
         _Column("TIME", 6, lambda loop: in_words(int(loop.elapsed_s)), right=True),
+        _Column("HOST", 3, lambda loop: loop.host or "" if many_hosts else ""),
         _Column("FOLDER", 5, lambda loop: cut_left(visible(from_home(loop.directory, home)), _FOLDER_MOST)),
     ]
     texts = {column.title: [column.text(loop) for loop in loops] for column in offered}

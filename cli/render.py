@@ -311,6 +311,7 @@ def status_lines(
         *(("note", line) for line in notes_lines(status, columns)),
         ("ended", times.ago(times.local(status.ended_at), at) if over and at and status.ended_at else ""),
         ("why", visible(status.detail) if not status.waiting_until else ""),
+        ("host", status.host or "" if status.connection != "embedded" else ""),
         ("server", status.connection if status.connection != "embedded" else ""),
         ("web ui", status.ui_url or ""),
         ("next", next_words(status)),

@@ -80,8 +80,10 @@ def is_down(loops: Loops, status: Status) -> bool:
 def ensure(loops: Loops, environ: Mapping[str, str]) -> Running:
     """Have server and worker there. Raises Unavailable with what to do."""
     from beatctl.cli import concurrency
+    from beatctl.cli.hosts import settle_name
     from beatctl.worker import local
 
+    settle_name(loops)
     environ = concurrency.with_variables(loops.home, environ)
     try:
         return local.ensure_running(loops.home, environ, say)

@@ -47,6 +47,7 @@ def make_spec(
     fallback: AgentSpec | None = None,
 ) -> LoopSpec:
     """The specification of a new loop. `running` None: one that is only tried out, without a server."""
+    from beatctl.worker.hosts import this_host
     from beatctl.workflows.spec import Limits, LoopSpec
 
     limits = Limits(**chosen.limits)
@@ -75,6 +76,7 @@ def make_spec(
         allow_large=allow_large,
         ui_url=ui_url(running, loop) if running is not None else None,
         connection=running.connection.label if running is not None else "embedded",
+        host=this_host(loops.home).name if running is not None else None,
         **lowered(loops),
     )
 
@@ -84,6 +86,13 @@ def ui_url(running: Running, loop: str) -> str | None:
     if not running.ui_url:
         return None
     return f"{running.ui_url}/namespaces/{running.connection.namespace}/workflows/{service.workflow_id(loop)}"
+
+
+def placed(loops: Loops, running: Running, loop: str) -> dict[str, object]:
+    """What of a loop's specification is as it is now, when it goes on."""
+    from beatctl.worker.hosts import this_host
+
+    return {"ui_url": ui_url(running, loop), "host": this_host(loops.home).name, **lowered(loops)}
 
 
 def lowered(loops: Loops) -> dict[str, int]:
@@ -113,6 +122,7 @@ def first_status(spec: LoopSpec, started: float) -> Status:
         origin=spec.origin,
         branch=spec.branch,
         connection=spec.connection,
+        host=spec.host,
     )
 
 
@@ -219,25 +229,26 @@ async def start_workflow(client: Client, loops: Loops, given: LoopInput, *, agai
     """Start a loop's workflow. `again`: it has had one, which has ended."""
     from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
-    from beatctl.worker.connection import task_queue
+    from beatctl.worker.hosts import this_host
     from beatctl.workflows.loop import LoopWorkflow
 
-    spec = given.spec
+    spec, host = given.spec, this_host(loops.home)
     attributes = {
         "BeatctlState": "running",
         "BeatctlAgent": spec.agent.name,
         "BeatctlFolder": spec.worktree,
         "BeatctlStrategy": spec.strategy,
+        "BeatctlHost": host.name,
     }
     await client.start_workflow(
         LoopWorkflow.run,
         given,
         id=service.workflow_id(spec.id),
-        task_queue=task_queue(loops.home),
+        task_queue=host.queue,
         # How long the server waits for a worker that was killed while it decided what comes next.
         task_timeout=_TASK_LIMIT,
         static_summary=_summary(spec.goal),
-        memo={"goal": spec.goal[:1000], "directory": spec.directory},
+        memo={"goal": spec.goal[:1000], "directory": spec.directory, "started_at": time.time()},
         search_attributes=TypedSearchAttributes(
             [
                 SearchAttributePair(SearchAttributeKey.for_keyword(name), value[:_KEYWORD_CHARACTERS])

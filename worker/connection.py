@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import re
-import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from beatctl.activities.home import Home
-from beatctl.worker.run_folder import EMBEDDED, read_json, write_json
+from beatctl.worker.run_folder import EMBEDDED
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -48,8 +44,15 @@ def chosen(environ: Mapping[str, str]) -> Connection | None:
     return Connection(address=found.get("target_host", ""), namespace=found.get("namespace", "default"), embedded=False)
 
 
-async def connect(connection: Connection, *, lazy: bool = False, environ: Mapping[str, str] | None = None) -> Client:
+async def connect(
+    connection: Connection,
+    *,
+    lazy: bool = False,
+    environ: Mapping[str, str] | None = None,
+    identity: str | None = None,
+) -> Client:
     """A client for the connection. TLS and API key of a shared server are read from `environ` as the temporal CLI does.
+    `identity`: how it calls itself to the server.
 
     Raises ServerUnreachable.
     """
@@ -62,7 +65,7 @@ async def connect(connection: Connection, *, lazy: bool = False, environ: Mappin
     settings: ClientConnectConfig = {**shared, "target_host": connection.address, "namespace": connection.namespace}
     try:
         async with asyncio.timeout(CONNECT_LIMIT_S):
-            return await Client.connect(**settings, lazy=lazy, data_converter=data_converter)
+            return await Client.connect(**settings, lazy=lazy, data_converter=data_converter, identity=identity)
     except (RuntimeError, RPCError, OSError, ValueError) as problem:  # OSError: TimeoutError too
         hint = "Run beatctl doctor." if connection.embedded else "Check TEMPORAL_ADDRESS and the network."
         raise ServerUnreachable(
@@ -110,27 +113,3 @@ def _reason(problem: Exception) -> str:
 def workflow_id(loop: str) -> str:
     """The id of a loop's workflow."""
     return f"beatctl-{loop}"
-
-
-def task_queue(home: Home) -> str:
-    """The queue of this host and home: the loops' files are here, and so must be their worker.
-
-    Named after the host, once: a laptop that gets another name in another network keeps its loops. A home that was
-    copied to another machine gets a queue of its own.
-    """
-    place = home.root / "run" / "queue.json"
-    machine = _machine()
-    kept = read_json(place)
-    if kept.get("name") and kept.get("machine") == machine:
-        return str(kept["name"])
-    name = f"beatctl@{socket.gethostname()}-{hashlib.sha256(str(home.root.resolve()).encode()).hexdigest()[:6]}"
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_json(place, {"name": name, "machine": machine})
-    return name
-
-
-def _machine() -> str:
-    try:
-        return Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""

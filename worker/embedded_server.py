@@ -11,7 +11,9 @@ from pathlib import Path
 
 from beatctl.worker.run_folder import RunFolder, read_json, wait_until, write_json
 
-SEARCH_ATTRIBUTES = ("BeatctlState", "BeatctlOutcome", "BeatctlAgent", "BeatctlFolder", "BeatctlStrategy")
+SEARCH_ATTRIBUTES = (
+    *("BeatctlState", "BeatctlOutcome", "BeatctlAgent", "BeatctlFolder", "BeatctlStrategy", "BeatctlHost"),
+)
 """All of type Keyword."""
 
 # Measured: an iteration takes 290 ms as the server comes, 40 ms with these.

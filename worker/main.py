@@ -34,9 +34,11 @@ from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, Wo
 from beatctl import __version__
 from beatctl.activities.home import Home
 from beatctl.worker import concurrency, heartbeat, server_settings
-from beatctl.worker.connection import Connection, ServerUnreachable, connect, task_queue
+from beatctl.worker.connection import Connection, ServerUnreachable, connect
 from beatctl.worker.crashes import guarded
+from beatctl.worker.hosts import Host, this_host
 from beatctl.worker.leaving import leave
+from beatctl.worker.pollers import NameTaken, refuse_a_second_home
 from beatctl.worker.run_folder import RunFolder, process_start, write_json
 
 log = logging.getLogger("beatctl.worker")
@@ -110,13 +112,16 @@ async def run(home: Home, connection: Connection) -> None:
     from beatctl.worker.packing import Packer
     from beatctl.workflows.loop import LoopWorkflow
 
-    client = await _connect_in_time(connection, stop)
+    host = this_host(home)
+    client = await _connect_in_time(connection, stop, host)
     if client is None:
         return
+    if not connection.embedded:
+        await refuse_a_second_home(client, host)
     await _settle(client, connection)
     _collect_less()
     spawner = Spawner()
-    queue = task_queue(home)
+    queue = host.queue
     with ThreadPoolExecutor(THREADS, thread_name_prefix="activity") as executor:
         turns = Turns(*concurrency.read(os.environ))
         await turns.take_over(home)
@@ -152,12 +157,12 @@ async def run_until(worker: Worker, stop: asyncio.Event) -> None:
     await running
 
 
-async def _connect_in_time(connection: Connection, stop: asyncio.Event) -> Client | None:
+async def _connect_in_time(connection: Connection, stop: asyncio.Event, host: Host) -> Client | None:
     """A client as soon as the server is there; None when told to stop before. Says once in a while that it waits."""
     pause, told = 0.05, 0.0
     while not stop.is_set():
         try:
-            client = await connect(connection)
+            client = await connect(connection, identity=host.identity(os.getpid()))
             # Connected is not yet served: just after its start the server answers that it isn't healthy.
             await server_settings.check(client)
         except (ServerUnreachable, RPCError) as problem:
@@ -247,7 +252,7 @@ def main(arguments: list[str] | None = None) -> int:
     _start_runtime()
     try:
         asyncio.run(run(Home(given.home), Connection.model_validate_json(given.connection)))
-    except ServerUnreachable as problem:
+    except (ServerUnreachable, NameTaken) as problem:
         print(problem, file=sys.stderr)  # noqa: T201
         return 3
     return 0

@@ -37,7 +37,7 @@ OUTCOME = SearchAttributeKey.for_keyword("BeatctlOutcome")
 _FOUND_BY = [
     STATE,
     OUTCOME,
-    *(SearchAttributeKey.for_keyword(name) for name in ("BeatctlAgent", "BeatctlFolder", "BeatctlStrategy")),
+    *(SearchAttributeKey.for_keyword(f"Beatctl{name}") for name in ("Agent", "Folder", "Strategy", "Host")),
 ]
 _HAND_OVER_BYTES = 1 << 20
 """Of history, half of what a run is to stay below: one more iteration, a pipeline's with many metrics, fits."""

@@ -75,6 +75,8 @@ class LoopSpec(BaseModel):
     """Take huge untracked content into snapshots all the same."""
     ui_url: str | None = None
     connection: str = "embedded"
+    host: str | None = None
+    """The host that its files are on."""
     limit_margin_s: float = 60.0
     """How long after the reset of an agent's limit it is run again; tests lower it."""
     continue_as_new_events: int = 1000

@@ -185,6 +185,7 @@ class LoopState(BaseModel):
             origin=spec.origin,
             branch=spec.branch,
             connection=spec.connection,
+            host=spec.host,
             base=self.base,
             edit_rows=self.edit_rows,
             idle_s=self.idle_s,

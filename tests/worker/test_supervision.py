@@ -17,8 +17,9 @@ from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Status
 from beatctl.activities.processes import CommandSpec, Spawner, Try, new_try
 from beatctl.worker import local
-from beatctl.worker.connection import Connection, ServerUnreachable, connect, task_queue
+from beatctl.worker.connection import Connection, ServerUnreachable, connect
 from beatctl.worker.embedded_server import ADDRESS, listens
+from beatctl.worker.hosts import task_queue
 from beatctl.worker.run_folder import is_alive, process_start, read_json, write_json
 from tests.support import wait_until
 from tests.worker.conftest import Machine

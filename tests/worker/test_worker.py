@@ -25,8 +25,9 @@ from temporalio.common import RetryPolicy
 
 from beatctl.activities.home import Home
 from beatctl.worker import server_settings
-from beatctl.worker.connection import connect, task_queue
+from beatctl.worker.connection import connect
 from beatctl.worker.embedded_server import SEARCH_ATTRIBUTES
+from beatctl.worker.hosts import task_queue
 from beatctl.worker.local import worker_line
 from beatctl.worker.main import build_worker, run_until
 from beatctl.worker.run_folder import RunFolder, read_json
@@ -229,6 +230,6 @@ def test_a_queue_keeps_its_name_when_the_machine_gets_another(place: Path, monke
     assert task_queue(home) == first
     assert task_queue(Home(place / "other")).startswith("beatctl@renamed-")
     # Another machine's copy of this home has a queue of its own.
-    monkeypatch.setattr("beatctl.worker.connection._machine", lambda: "another")
+    monkeypatch.setattr("beatctl.worker.hosts._machine", lambda: "another")
     assert task_queue(home).startswith("beatctl@renamed-")
     assert os.path.exists(home.root / "run" / "queue.json")
