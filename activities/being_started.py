@@ -9,6 +9,9 @@ from pathlib import Path
 from beatctl.activities.home import LoopFolder
 from beatctl.activities.workspace.files import is_locked, locked
 
+CUT_SHORT = "Its start was cut short: nothing ran, the folder is untouched."
+"""The detail of a loop that was closed since its workflow never began."""
+
 
 @contextlib.contextmanager
 def being_started(loop: LoopFolder) -> Iterator[None]:

@@ -128,6 +128,11 @@ class Home:
         return self.root / "owners"
 
     @property
+    def launches(self) -> Path:
+        """A folder for each loop that a workflow is starting: what its command needs and says."""
+        return self.root / "launches"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -225,6 +225,8 @@ class Status(BaseModel):
     """`embedded`, or `address/namespace` of a shared Temporal server."""
     host: str | None = None
     """The host that its files are on, and its worker."""
+    schedule: str | None = None
+    """The schedule that started it."""
     base: Mark | None = None
     """What the folder holds between iterations: where the next one starts."""
     edit_rows: int = 0

@@ -249,6 +249,23 @@ def new_id(taken: set[str]) -> str:
     raise Unavailable("No free loop id was found; try again.")
 
 
+def wanted_id(environ: Mapping[str, str]) -> str | None:
+    """The id that a new loop shall have, where a worker starts it. Raises Usage."""
+    import re
+
+    wanted = environ.get("BEATCTL_LOOP_ID")
+    if wanted and not re.fullmatch(r"[a-z][a-z0-9-]{1,59}", wanted):
+        raise Usage(f'"{wanted}" can be no loop\'s id: small letters, digits and dashes, a letter first.')
+    return wanted or None
+
+
+def taken(loop: str) -> Usage:
+    """For an id that another loop has."""
+    from beatctl.activities.launching import taken_words
+
+    return Usage(taken_words(loop))
+
+
 def _here(word: str | None = None) -> Path:
     """Where the user stands. Raises Usage where that is gone and a loop was not named by `word`."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beatctl.cli import service
-from beatctl.cli.loops import Loops, folder_in_use, new_id
+from beatctl.cli.loops import Loops, folder_in_use, new_id, taken, wanted_id
 from beatctl.cli.output import say, visible
 from beatctl.cli.problems import Usage
 from beatctl.cli.start_options import Chosen
@@ -77,6 +77,7 @@ def make_spec(
         ui_url=ui_url(running, loop) if running is not None else None,
         connection=running.connection.label if running is not None else "embedded",
         host=this_host(loops.home).name if running is not None else None,
+        schedule=loops.environ.get("BEATCTL_LOOP_SCHEDULE") or None,
         **lowered(loops),
     )
 
@@ -123,6 +124,7 @@ def first_status(spec: LoopSpec, started: float) -> Status:
         branch=spec.branch,
         connection=spec.connection,
         host=spec.host,
+        schedule=spec.schedule,
     )
 
 
@@ -160,9 +162,9 @@ def _start(
 ) -> Status:
     from beatctl.activities.being_started import being_started
 
-    started = time.time()
+    started, wanted = time.time(), wanted_id(loops.environ)
     while True:
-        loop = new_id({status.id for status in loops.all()})
+        loop = wanted or new_id({status.id for status in loops.all()})
         if origin is not None:
             root = loops.home.worktrees / loop
             directory = root / origin.below
@@ -182,6 +184,8 @@ def _start(
         held.enter_context(being_started(loops.folder(loop)))
         if loops.ledger.add_loop(status, spec.model_dump_json(), started):
             break
+        if wanted:
+            raise taken(loop)
     from beatctl.workflows.state import LoopInput
 
     asked_server = False
@@ -194,7 +198,7 @@ def _start(
         given = LoopInput(spec=spec)
         service.with_client(running, loops.environ, lambda client: start_workflow(client, loops, given))
     except BaseException as error:
-        if asked_server:
+        if asked_server and not isinstance(error, Usage):  # else its id is another's
             # It may have been accepted all the same, its answer lost.
             with contextlib.suppress(Exception):
                 service.with_client(running, loops.environ, lambda client: terminate(client, loop))
@@ -228,6 +232,7 @@ def write_folder(loops: Loops, loop: str, directory: Path) -> None:
 async def start_workflow(client: Client, loops: Loops, given: LoopInput, *, again: bool = False) -> None:
     """Start a loop's workflow. `again`: it has had one, which has ended."""
     from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+    from temporalio.exceptions import WorkflowAlreadyStartedError
 
     from beatctl.worker.hosts import this_host
     from beatctl.workflows.loop import LoopWorkflow
@@ -240,24 +245,27 @@ async def start_workflow(client: Client, loops: Loops, given: LoopInput, *, agai
         "BeatctlStrategy": spec.strategy,
         "BeatctlHost": host.name,
     }
-    await client.start_workflow(
-        LoopWorkflow.run,
-        given,
-        id=service.workflow_id(spec.id),
-        task_queue=host.queue,
-        # How long the server waits for a worker that was killed while it decided what comes next.
-        task_timeout=_TASK_LIMIT,
-        static_summary=_summary(spec.goal),
-        memo={"goal": spec.goal[:1000], "directory": spec.directory, "started_at": time.time()},
-        search_attributes=TypedSearchAttributes(
-            [
-                SearchAttributePair(SearchAttributeKey.for_keyword(name), value[:_KEYWORD_CHARACTERS])
-                for name, value in attributes.items()
-            ]
-        ),
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        rpc_timeout=service.RPC_LIMIT,
-    )
+    try:
+        await client.start_workflow(
+            LoopWorkflow.run,
+            given,
+            id=service.workflow_id(spec.id),
+            task_queue=host.queue,
+            # How long the server waits for a worker that was killed while it decided what comes next.
+            task_timeout=_TASK_LIMIT,
+            static_summary=_summary(spec.goal),
+            memo={"goal": spec.goal[:1000], "directory": spec.directory, "started_at": time.time()},
+            search_attributes=TypedSearchAttributes(
+                [
+                    SearchAttributePair(SearchAttributeKey.for_keyword(name), value[:_KEYWORD_CHARACTERS])
+                    for name, value in attributes.items()
+                ]
+            ),
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            rpc_timeout=service.RPC_LIMIT,
+        )
+    except WorkflowAlreadyStartedError:
+        raise taken(spec.id) from None
 
 
 def _summary(goal: str) -> str:

@@ -217,6 +217,8 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     own = dict(environ)
     # A beatctl that an agent started is no part of that agent's run.
     own.pop("BEATCTL_TRY", None)
+    for name in ("BEATCTL_LOOP_ID", "BEATCTL_LOOP_SCHEDULE"):  # one loop's, where its start is what brings them back
+        own.pop(name, None)
     own.pop(UNIT_VARIABLE, None)  # nor is one that it starts the unit's
     for name, value in environ.items():
         if name == "TEMPORAL_CONFIG_FILE" or (name.startswith("TEMPORAL_TLS_") and name.endswith("_PATH")):

@@ -14,7 +14,7 @@ from pathlib import Path
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from beatctl.activities.being_started import forget_start, is_being_started
+from beatctl.activities.being_started import CUT_SHORT, forget_start, is_being_started
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Status, timestamp
 from beatctl.activities.tickets import overtake
@@ -83,7 +83,7 @@ def given_up(status: Status, now: float) -> Status:
             "state": "finished",
             "outcome": "cancelled",
             "reason": "cancelled",
-            "detail": "Its start was cut short: nothing ran, the folder is untouched.",
+            "detail": CUT_SHORT,
             "now": "",
             "ended_at": timestamp(now),
             "version": status.version + 1,

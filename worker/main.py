@@ -37,6 +37,7 @@ from beatctl.worker import concurrency, heartbeat, server_settings
 from beatctl.worker.connection import Connection, ServerUnreachable, connect
 from beatctl.worker.crashes import guarded
 from beatctl.worker.hosts import Host, this_host
+from beatctl.worker.isolation import python_module
 from beatctl.worker.leaving import leave
 from beatctl.worker.pollers import NameTaken, refuse_a_second_home
 from beatctl.worker.run_folder import RunFolder, process_start, write_json
@@ -105,11 +106,14 @@ async def run(home: Home, connection: Connection) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Before connecting: a server that was started together with this worker comes up meanwhile.
     from beatctl.activities.host import Activities
+    from beatctl.activities.launching import Launching
     from beatctl.activities.processes import Spawner, faults
     from beatctl.activities.turns import Turns
     from beatctl.worker.edges import Edges
+    from beatctl.worker.launch_environment import launch_environment
     from beatctl.worker.lost_loops import look_for_lost_loops
     from beatctl.worker.packing import Packer
+    from beatctl.workflows.launch import LaunchWorkflow
     from beatctl.workflows.loop import LoopWorkflow
 
     host = this_host(home)
@@ -125,9 +129,14 @@ async def run(home: Home, connection: Connection) -> None:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="activity") as executor:
         turns = Turns(*concurrency.read(os.environ))
         await turns.take_over(home)
-        hosted = Activities(home, spawner, turns).all()
+        launching = Launching(
+            home, python_module("beatctl.cli.entry"), lambda _: launch_environment(home, connection, os.environ)
+        )
+        hosted = [*Activities(home, spawner, turns).all(), *launching.all()]
         edges = [Edges()] if faults.arm(hand_on=True) else []
-        worker = build_worker(client, queue, [LoopWorkflow], hosted, executor, deployment(connection), edges)
+        worker = build_worker(
+            client, queue, [LoopWorkflow, LaunchWorkflow], hosted, executor, deployment(connection), edges
+        )
         folder = RunFolder(home.root, connection.label).create()
         beside = [
             asyncio.create_task(_announce(client, queue, folder)),

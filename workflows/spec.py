@@ -77,6 +77,8 @@ class LoopSpec(BaseModel):
     connection: str = "embedded"
     host: str | None = None
     """The host that its files are on."""
+    schedule: str | None = None
+    """The schedule that started it."""
     limit_margin_s: float = 60.0
     """How long after the reset of an agent's limit it is run again; tests lower it."""
     continue_as_new_events: int = 1000

@@ -186,6 +186,7 @@ class LoopState(BaseModel):
             branch=spec.branch,
             connection=spec.connection,
             host=spec.host,
+            schedule=spec.schedule,
             base=self.base,
             edit_rows=self.edit_rows,
             idle_s=self.idle_s,
