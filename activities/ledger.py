@@ -227,6 +227,12 @@ class Status(BaseModel):
     """The host that its files are on, and its worker."""
     schedule: str | None = None
     """The schedule that started it."""
+    waiting_for: str | None = None
+    """What it lacks to go on, as commands find it: `no worker on build-2 since 03:12`."""
+    away_since: str | None = None
+    """Since when no worker of its host asks for work, as far as the server can tell."""
+    partial: bool = False
+    """Known from the Temporal server alone, its host being away: its counters and scores are not."""
     base: Mark | None = None
     """What the folder holds between iterations: where the next one starts."""
     edit_rows: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -10,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from beatctl.cli import habits
 from beatctl.cli.output import say
-from beatctl.cli.problems import USAGE, Problem
+from beatctl.cli.problems import USAGE, Elsewhere, Problem
 
 _EXAMPLES = (
     'beatctl start "fix the failing test in auth.test.ts" --until "npm test"',
@@ -173,7 +174,13 @@ def bare(
 def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit code. Raises only what nobody foresaw."""
     try:
-        code = app(args=habits.command(arguments, COMMANDS), prog_name="beatctl", standalone_mode=False)
+        words = habits.command(arguments, COMMANDS)
+        try:
+            code = app(args=words, prog_name="beatctl", standalone_mode=False)
+        except Elsewhere as found:
+            from beatctl.cli.remote import run_there
+
+            code = run_there(found, words, os.environ)
         return code if isinstance(code, int) else 0
     except Problem as problem:
         say(problem.text)

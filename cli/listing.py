@@ -36,8 +36,13 @@ def list_(
 
     The newest 20 and all that have not ended; --all and --json list every one.
     """
+    from beatctl.cli import elsewhere
+
     loops = Loops()
-    known = loops.all()
+    mine = loops.all()
+    known, problem = elsewhere.with_others(loops, mine)
+    if problem:
+        say(problem)
     if as_json:
         out_json([loop.model_dump(mode="json") for loop in known])
         return 0
@@ -46,14 +51,32 @@ def list_(
         return 0
     shown = [loop for place, loop in enumerate(known) if all_ or place < NEWEST or loop.state != "finished"]
     now = datetime.now().astimezone()
-    for line in lines(shown, now, loops.environ, colours=colour(sys.stdout), columns=width()):
+    for line in lines(shown, now, loops.environ, host=_this_host(loops), colours=colour(sys.stdout), columns=width()):
         out(line)
     older = len(known) - len(shown)
     if older:
         say(f"… and {older:,} older that {'has' if older == 1 else 'have'} ended: beatctl list --all")
-    for line in hints(loops, known):
+    for line in [*waits(known), *hints(loops, [loop for loop in mine if loop in known])]:
         say(line)
     return 0
+
+
+def _this_host(loops: Loops) -> str | None:
+    from beatctl.worker.hosts import known
+
+    return known(loops.home)
+
+
+def waits(known: Sequence[Status]) -> list[str]:
+    """A line for each host that is away, with its loops."""
+    by_words: dict[str, list[str]] = {}
+    for loop in known:
+        if loop.waiting_for:
+            by_words.setdefault(loop.waiting_for, []).append(loop.id)
+    return [
+        f"{', '.join(ids[:8])}{f' and {len(ids) - 8} more' if len(ids) > 8 else ''} waiting: {words}"
+        for words, ids in by_words.items()
+    ]
 
 
 def hints(loops: Loops, known: Sequence[Status]) -> list[str]:
@@ -86,11 +109,18 @@ class _Column:
 
 
 def lines(
-    loops: Sequence[Status], now: datetime, environ: Mapping[str, str], *, colours: bool = False, columns: int = 100
+    loops: Sequence[Status],
+    now: datetime,
+    environ: Mapping[str, str],
+    *,
+    host: str | None = None,
+    colours: bool = False,
+    columns: int = 100,
 ) -> list[str]:
-    """A header and a line a loop. Columns go before the goal is cut below what says something."""
+    """A header and a line a loop. Columns go before the goal is cut below what says something. `host`: this one."""
     home = environ.get("HOME", "")
-    many_hosts = len({loop.host for loop in loops if loop.host}) > 1
+    hosts = {loop.host for loop in loops if loop.host}
+    many_hosts = len(hosts) > 1 or not hosts <= {host}
     offered = [
         _Column("ID", 0, lambda loop: loop.id),
         _Column("STATE", 0, render.state_word),
@@ -98,7 +128,7 @@ def lines(
         _Column("BEST", 1, _best, right=True),
         _Column("WHEN", 2, lambda loop: when(loop, now)),
         _Column("COST", 4, _cost, right=True),
-        _Column("TIME", 6, lambda loop: in_words(int(loop.elapsed_s)), right=True),
+        _Column("TIME", 6, _time, right=True),
         _Column("HOST", 3, lambda loop: loop.host or "" if many_hosts else ""),
         _Column("FOLDER", 5, lambda loop: cut_left(visible(from_home(loop.directory, home)), _FOLDER_MOST)),
     ]
@@ -147,6 +177,10 @@ def when(loop: Status, now: datetime) -> str:
     """When it ended, or until when it waits for a limit's reset, else how long it has been at work."""
     if loop.state == "finished":
         return times.ago(times.local(loop.ended_at), now) if loop.ended_at else ""
+    if loop.away_since:
+        return f"since {times.moment(times.local(loop.away_since), now)}"
+    if loop.partial:
+        return ""
     if loop.waiting_until:
         return f"until {times.clock(times.local(loop.waiting_until), now)}"
     return f"for {in_words(int(loop.elapsed_s))}"
@@ -156,9 +190,13 @@ def _cost(loop: Status) -> str:
     return f"{'~' if loop.cost_estimated else ''}${loop.cost_usd:,.2f}" if loop.cost_usd else ""
 
 
+def _time(loop: Status) -> str:
+    return in_words(int(loop.elapsed_s)) if not loop.partial or loop.ended_at else "-"
+
+
 def _iteration(loop: Status) -> str:
     most = render.last_allowed(loop)
-    return f"{loop.iteration}{f'/{most}' if most else ''}"
+    return "-" if loop.partial else f"{loop.iteration}{f'/{most}' if most else ''}"
 
 
 def _best(loop: Status) -> str:

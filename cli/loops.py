@@ -25,6 +25,10 @@ TURN = "turn"
 """The reason of a wait for other loops' agents or evaluators."""
 
 
+class NoSuchLoop(Usage):
+    """This home has no loop of the name that was typed."""
+
+
 class Loops:
     """The loops of one home. Looking creates nothing."""
 
@@ -91,8 +95,15 @@ class Loops:
         return in_line(as_of_now(status), told(self.folder(status.id).now))
 
     def find(self, word: str | None, directory: Path | None = None) -> Status:
-        """The loop a command means. Raises Usage."""
-        return find(self.all(), word, directory or _here(word))
+        """The loop a command means. Raises Usage; Elsewhere where it is another host's."""
+        known = self.all()
+        try:
+            return find(known, word, directory or _here(word))
+        except NoSuchLoop:
+            from beatctl.cli import elsewhere
+
+            elsewhere.refuse_here(self, word or "")
+            raise
 
     def named(self, word: str | None, verb: str, directory: Path | None = None) -> Status:
         """As `find`, for what must never be a guess. Raises Usage with the candidates."""
@@ -175,7 +186,9 @@ def _by_id(loops: Sequence[Status], word: str) -> Status:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise Usage(f'No loop "{word}".' + (f" There are:\n{candidates(loops)}" if loops else " There are none yet."))
+        raise NoSuchLoop(
+            f'No loop "{word}".' + (f" There are:\n{candidates(loops)}" if loops else " There are none yet.")
+        )
     raise Usage(f'"{word}" could be any of these loops:\n{candidates(found)}')
 
 

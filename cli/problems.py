@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from beatctl.activities.ledger import Status
+
 ENDED_WITHOUT = 1
 USAGE = 2
 ENVIRONMENT = 3
@@ -31,3 +36,13 @@ class Unavailable(Problem):
     """What beatctl needs is not there: an agent, a server, a home folder that can be written."""
 
     exit_code = ENVIRONMENT
+
+
+class Elsewhere(Problem):
+    """The loop that was meant is on another host; `app` runs the command there. Where that can't be, this is told."""
+
+    def __init__(self, loop: Status, word: str) -> None:
+        super().__init__(f"Loop {loop.id} is on host {loop.host}, and this is another.")
+        self.loop = loop
+        self.word = word
+        """How it was named."""

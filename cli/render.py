@@ -101,6 +101,8 @@ def state_word(status: Status) -> str:
     """`running`, `pausing` and the like while something is asked for, or the outcome."""
     if status.state == "finished":
         return status.outcome or "finished"
+    if status.waiting_for:
+        return "waiting"
     asked = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
     return asked.get(status.asked or "", status.state)
 
@@ -300,14 +302,19 @@ def status_lines(
     failures = f"{status.failures}{f'/{allowed}' if allowed else ''}"
     over = status.state == "finished"
     fields = [
-        ("best" if status.strategy == "optimize" else "result", best_words(status)),
-        ("iteration", f"{iteration}   failures in a row {failures}   elapsed {in_words(int(status.elapsed_s))}"),
+        ("best" if status.strategy == "optimize" else "result", best_words(status) if not status.partial else ""),
+        (
+            "iteration",
+            f"{iteration}   failures in a row {failures}   elapsed {in_words(int(status.elapsed_s))}"
+            if not status.partial
+            else "",
+        ),
         ("so far", counts_words(status.counts)),
         ("spent", cost_words(status)),
-        ("now", visible(now) if status.state in ("running", "waiting") else ""),
+        ("now", _now_words(status, now)),
         ("agent", agent_name(status, at)),
         ("folder", status.directory),
-        ("limits", limits_line(status.limits, strategy=status.strategy) if status.state != "finished" else ""),
+        ("limits", limits_line(status.limits, strategy=status.strategy) if not (over or status.partial) else ""),
         *(("note", line) for line in notes_lines(status, columns)),
         ("ended", times.ago(times.local(status.ended_at), at) if over and at and status.ended_at else ""),
         ("why", visible(status.detail) if not status.waiting_until else ""),
@@ -321,6 +328,12 @@ def status_lines(
         if text:
             lines += field(name, text, colours=colours, columns=columns)
     return lines
+
+
+def _now_words(status: Status, now: str) -> str:
+    if status.waiting_for:
+        return f"waiting: {status.waiting_for}"
+    return visible(now) if status.state in ("running", "waiting") else ""
 
 
 def ending_lines(status: Status, *, colours: bool = False) -> list[str]:

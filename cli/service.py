@@ -43,10 +43,13 @@ def environ_of(status: Status, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_running(loops: Loops, status: Status) -> bool:
-    """Whether the loop's worker and server are kept alive at this moment."""
-    from beatctl.worker.run_folder import RunFolder
+    """Whether the loop's worker and server are kept alive at this moment, or on a shared server its worker runs that
+    somebody started by hand."""
+    from beatctl.worker.hosts import worker_by_hand
+    from beatctl.worker.run_folder import EMBEDDED, RunFolder
 
-    return bool(RunFolder(loops.home.root, status.connection).read_state())
+    folder = RunFolder(loops.home.root, status.connection)
+    return bool(folder.read_state()) or (status.connection != EMBEDDED and worker_by_hand(folder) is not None)
 
 
 def crash_words(loops: Loops, status: Status) -> list[str]:
@@ -108,7 +111,7 @@ def bring_back_if_gone(loops: Loops, status: Status) -> None:
     from beatctl.worker.run_folder import RunFolder
 
     state = RunFolder(loops.home.root, status.connection).read_state()
-    if state and not local.is_outdated(state):
+    if not local.is_outdated(state) and is_running(loops, status):
         return
     try:
         environ = concurrency.with_variables(loops.home, environ_of(status, loops.environ))

@@ -25,6 +25,13 @@ def clock(then: datetime, now: datetime) -> str:
     return f"{_DAYS[then.weekday()]} {word}" if days < 7 else f"{then.day} {_MONTHS[then.month - 1]} {word}"
 
 
+def moment(then: datetime, now: datetime) -> str:
+    """A moment that has passed, to the minute: `03:12`, `20 Nov 03:12`, `20 Nov 2025 03:12`."""
+    if then.date() == now.date():
+        return f"{then:%H:%M}"
+    return f"{then.day} {_MONTHS[then.month - 1]}{f' {then.year}' if then.year != now.year else ''} {then:%H:%M}"
+
+
 def ago(then: datetime, now: datetime) -> str:
     """`just now`, `40s ago`, `3m ago`, `5h ago`, `today 07:14`, `yesterday 22:14`, `Mon 22:14`, `12 Nov`, …"""
     seconds = (now - then).total_seconds()

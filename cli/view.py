@@ -12,7 +12,7 @@ import typer
 
 from beatctl.activities.doing import told
 from beatctl.activities.run_files import tries_of
-from beatctl.cli import render, service
+from beatctl.cli import elsewhere, render, service
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
 from beatctl.cli.experiment import Look, experiment_text
 from beatctl.cli.loops import Loops
@@ -30,6 +30,7 @@ def status(loop: Loop = None, as_json: Json = False) -> int:
     loops = Loops()
     found = loops.find(loop)
     service.bring_back_if_gone(loops, found)
+    found = elsewhere.with_waiting(loops, found)
     if as_json:
         print_status_json(found)
         return 0

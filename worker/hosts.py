@@ -104,6 +104,12 @@ def worker_pid(folder: RunFolder) -> int | None:
     return int(found["pid"]) if is_alive(found.get("pid"), found.get("start")) else None
 
 
+def worker_by_hand(folder: RunFolder) -> int | None:
+    """The same, where no supervisor started it: not one whose supervisor was killed."""
+    pid = worker_pid(folder)
+    return None if pid == read_json(folder.state).get("worker_pid") else pid
+
+
 def _still_holds(kept: dict[str, object]) -> bool:
     return bool(kept.get("given")) or kept.get("machine") == _machine()
 

@@ -8,7 +8,8 @@ from beatctl.activities.home import Home
 from beatctl.worker.connection import Connection
 
 _LEADS_ELSEWHERE = ("TEMPORAL_ADDRESS", "BEATCTL_PROFILE")
-_NOT_OURS = ("CI", "BEATCTL_LOOP_ID", "BEATCTL_LOOP_SCHEDULE")
+_NOT_OURS = ("CI", "BEATCTL_LOOP_ID", "BEATCTL_LOOP_SCHEDULE", "BEATCTL_HOST")
+"""The host's name is kept in its home, whatever the variable says by now."""
 
 
 def launch_environment(home: Home, connection: Connection, environ: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from beatctl.activities.home import Home
 from beatctl.worker import backoff, embedded_server
 from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.connection import Connection, check, chosen
+from beatctl.worker.hosts import worker_by_hand
 from beatctl.worker.isolation import python_module
 from beatctl.worker.run_folder import EMBEDDED, RunFolder, end_process, read_json, wait_until
 from beatctl.worker.server_program import find_or_fetch
@@ -69,7 +70,29 @@ def folder_of(home: Home, environ: Mapping[str, str]) -> RunFolder:
 def running(home: Home, environ: Mapping[str, str]) -> Running | None:
     """The living supervisor for the connection that `environ` chooses, ready or not."""
     folder = folder_of(home, environ)
-    return _running(folder, folder.read_state())
+    return _running(folder, folder.read_state()) or _by_hand(folder, chosen(environ))
+
+
+def _by_hand(folder: RunFolder, shared: Connection | None) -> Running | None:
+    """A worker that somebody runs without a supervisor, for a shared server: all that a loop needs there."""
+    pid = worker_by_hand(folder)
+    if shared is None or pid is None or folder.is_held():
+        return None
+    told = read_json(folder.worker)
+    return Running(
+        pid=pid,
+        version=told["version"],
+        connection=shared,
+        server_pid=None,
+        worker_pid=pid,
+        ui_url=None,
+        ready=True,
+        error=None,
+        started=told["started"],
+        unit=None,
+        crash_loops=[],
+        logs={},
+    )
 
 
 def _running(folder: RunFolder, state: dict[str, Any]) -> Running | None:
@@ -125,7 +148,7 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
         )
         _end_for_another(state, environ)
         state = folder.read_state()
-    found = _running(folder, state)
+    found = _running(folder, state) or _by_hand(folder, shared)
     while not (found and found.ready):
         began = time.time()
         if not folder.is_held():

@@ -106,6 +106,7 @@ async def run(home: Home, connection: Connection) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Before connecting: a server that was started together with this worker comes up meanwhile.
     from beatctl.activities.host import Activities
+    from beatctl.activities.host_command import HostCommands
     from beatctl.activities.launching import Launching
     from beatctl.activities.processes import Spawner, faults
     from beatctl.activities.turns import Turns
@@ -113,6 +114,7 @@ async def run(home: Home, connection: Connection) -> None:
     from beatctl.worker.launch_environment import launch_environment
     from beatctl.worker.lost_loops import look_for_lost_loops
     from beatctl.worker.packing import Packer
+    from beatctl.workflows.host_command import HostCommandWorkflow
     from beatctl.workflows.launch import LaunchWorkflow
     from beatctl.workflows.loop import LoopWorkflow
 
@@ -129,14 +131,13 @@ async def run(home: Home, connection: Connection) -> None:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="activity") as executor:
         turns = Turns(*concurrency.read(os.environ))
         await turns.take_over(home)
-        launching = Launching(
-            home, python_module("beatctl.cli.entry"), lambda _: launch_environment(home, connection, os.environ)
-        )
-        hosted = [*Activities(home, spawner, turns).all(), *launching.all()]
+        ourselves = python_module("beatctl.cli.entry")
+        launching = Launching(home, ourselves, lambda _: launch_environment(home, connection, os.environ))
+        commands = HostCommands(home, ourselves, lambda: launch_environment(home, connection, os.environ))
+        hosted = [*Activities(home, spawner, turns).all(), *launching.all(), *commands.all()]
         edges = [Edges()] if faults.arm(hand_on=True) else []
-        worker = build_worker(
-            client, queue, [LoopWorkflow, LaunchWorkflow], hosted, executor, deployment(connection), edges
-        )
+        workflows = [LoopWorkflow, LaunchWorkflow, HostCommandWorkflow]
+        worker = build_worker(client, queue, workflows, hosted, executor, deployment(connection), edges)
         folder = RunFolder(home.root, connection.label).create()
         beside = [
             asyncio.create_task(_announce(client, queue, folder)),

@@ -93,9 +93,11 @@ def test_a_list_of_one_host_has_no_column_for_it() -> None:
         return Status(id=name, goal="g", strategy="retry", state="running", directory="/x", host=host)
 
     now = datetime.now().astimezone()
-    same = lines([loop("a", "one"), loop("b", "one"), loop("c", None)], now, {})
+    same = lines([loop("a", "one"), loop("b", "one"), loop("c", None)], now, {}, host="one")
+    far = lines([loop("a", "one")], now, {}, host="two")
     two = lines([loop("a", "one"), loop("b", "two")], now, {})
     assert "HOST" not in same[0]
+    assert "HOST" in far[0]
     assert "HOST" in two[0]
     assert "one" in two[1]
     assert "two" in two[2]

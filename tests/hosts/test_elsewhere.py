@@ -1,0 +1,166 @@
+"""From one host a person sees and steers the loops of another, and is told when that one is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts.conftest import Hosts
+from tests.loops.conftest import Repository
+from tests.support import Beatctl, Done, wait_until
+
+MINIMIZE = ("--eval", "cat n", "--minimize")
+
+
+class Far:
+    """A loop of host `two`, seen from host `one`. Its agent waits for `gate` in each run."""
+
+    def __init__(self, hosts: Hosts, repository: Repository) -> None:
+        self.hosts, self.repository = hosts, repository
+        self.one, self.two = hosts["one"], hosts.up("two")
+        self.log, self.gate = repository.folder.parent / "log", repository.folder.parent / "gate"
+        wait = f"while [ ! -e {self.gate} ]; do sleep 0.05; done"
+        agent = repository.agent(f"echo $i >> {self.log}; echo working on $i; {wait}; echo $((40 - $i)) > n")
+        words = ("lower n", *MINIMIZE, "-a", agent, "-n", "2", "-d", "--json")
+        self.loop: str = self.two("start", *words, cwd=repository.folder, expect=0).json["id"]
+        wait_until(lambda: self.runs() == ["1"], "the first agent")
+
+    def runs(self) -> list[str]:
+        return self.log.read_text().split() if self.log.exists() else []
+
+    def from_one(self, *words: str, expect: int = 0) -> str:
+        done = self.one(*words, cwd=Path("/"), expect=expect)
+        return done.stdout if expect == 0 else done.stderr
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.from_one("status", self.loop, "--json"))
+        return found
+
+    def finished(self) -> dict[str, Any]:
+        self.gate.touch()
+        return dict(
+            self.two.until(self.loop, "its end", lambda s: s["state"] == "finished", cwd=self.repository.folder)
+        )
+
+
+@pytest.fixture
+def far(hosts: Hosts, repository: Repository) -> Far:
+    return Far(hosts, repository)
+
+
+def test_a_loop_of_another_host_is_listed_shown_and_steered_from_here(far: Far) -> None:
+    loop, end = far.loop, far.loop[-1]
+    listed = {one["id"]: one for one in json.loads(far.from_one("list", "--json"))}
+    assert listed[loop]["host"] == "two"
+    assert listed[loop]["goal"] == "lower n"
+    assert listed[loop]["baseline"]["score"] == 50  # from its workflow: the ledger is there, not here
+    assert re.search(rf"^{loop} .* lower n$", far.from_one("list"), re.MULTILINE)
+    # Shortened ids work as they do at home; what `status` prints is the host's own.
+    short = loop if end == loop[:1] else loop[:3]
+    shown = far.from_one("status", short)
+    assert shown.startswith(f"{loop}  running")
+    assert "host      two" in shown
+    assert far.status()["directory"] == str(far.repository.folder)
+    assert [row["verdict"] for row in json.loads(far.from_one("show", loop, "--json"))] == ["baseline"]
+    assert "working on 1" in far.from_one("logs", loop)
+    assert "Noted" in far.from_one("note", loop, "mind the gap")
+    assert json.loads(far.from_one("set", loop, "-n", "3", "--json"))["limits"]["max_iterations"] == 3
+    assert far.from_one("pause", loop).startswith(f"{loop} pauses after this iteration")
+    # What is refused there is refused here, with its words and exit code; what makes no sense from here is said.
+    assert "--clear takes back every note" in far.from_one("note", loop, "x", "--clear", expect=2)
+    assert "can't be followed from here" in far.from_one("logs", "-f", loop, expect=2)
+    assert "Type it on that host" in far.from_one("report", loop, "--html", "x.html", expect=2)
+    assert far.from_one("resume", loop) is not None
+    far.finished()
+    assert "-50" in far.from_one("diff", loop)
+    assert far.from_one("watch", loop, "--json").startswith("{")
+    undone = json.loads(far.from_one("undo", loop, "--json"))
+    assert undone["id"] == loop
+    assert far.repository.read("n") == "50\n"
+
+
+def test_a_watcher_elsewhere_hears_each_verdict_and_the_end(far: Far) -> None:
+    watcher = far.one.popen("watch", far.loop, cwd=Path("/"))
+    assert watcher.stderr is not None
+    first = watcher.stderr.readline()
+    assert first.startswith("#0")
+    far.gate.touch()
+    said = first + watcher.communicate(timeout=120)[1]
+    assert [line.split()[:2] for line in said.splitlines() if line.startswith("#")] == [
+        ["#0", "baseline"],
+        ["#1", "keep"],
+        ["#2", "keep"],
+    ]
+    assert f"{far.loop} improved" in said
+    assert watcher.returncode == 0
+
+
+def test_ctrl_c_on_a_watch_from_elsewhere_leaves_the_loop_alone(far: Far) -> None:
+    watcher = far.one.popen("watch", far.loop, cwd=Path("/"))
+    assert watcher.stderr is not None
+    watcher.stderr.readline()
+    os.kill(watcher.pid, signal.SIGINT)
+    said = watcher.communicate(timeout=60)[1]
+    assert watcher.returncode == 130
+    assert f"Detached. {far.loop} goes on on two" in said
+    assert far.finished()["outcome"] == "improved"
+
+
+def test_a_host_that_is_away_is_told_and_nothing_of_its_loop_is_lost(far: Far) -> None:
+    loop = far.loop
+    far.hosts.kill("two")
+    status = wait_until(lambda: (found := far.status())["waiting_for"] and found, "that it is told", every_s=0.5)
+    assert re.fullmatch(r"no worker on two since ([0-9]+ \w+ )?\d\d:\d\d", str(status["waiting_for"]))
+    assert status["state"] == "running"
+    assert status["goal"] == "lower n"
+    assert str(status["away_since"]).endswith("Z")
+    shown = far.from_one("status", loop)
+    assert shown.startswith(f"{loop}  waiting")
+    assert f"now       waiting: {status['waiting_for']}" in shown
+    assert "iteration" not in shown  # nobody here knows it
+
+    def listed() -> Done | None:
+        told = far.one("list", cwd=Path("/"), expect=0)
+        return told if told.stderr else None
+
+    done = wait_until(listed, "the list to tell it", every_s=0.5)
+    assert re.search(rf"^{loop}  waiting .* two .* lower n$", done.stdout, re.MULTILINE)
+    assert f"waiting: {status['waiting_for']}" in done.stderr
+    refused = far.from_one("show", loop, expect=3)
+    assert f"Loop {loop} is on host two, which is away: {status['waiting_for']}" in refused
+    watcher = far.one.popen("watch", loop, cwd=Path("/"))
+    assert watcher.stderr is not None
+    assert watcher.stderr.readline() == f"{loop} waiting: {status['waiting_for']}\n"
+    far.hosts.up("two")
+    end = far.finished()
+    said = watcher.communicate(timeout=120)[1]
+    assert f"{loop} goes on." in said
+    assert watcher.returncode == 0
+    assert far.runs() == ["1", "2"]  # the agent outlived its worker, and was taken over
+    assert end["best"] == end["best"] | {"iteration": 2, "score": 38}
+    assert far.status()["waiting_for"] is None
+
+
+def test_a_command_for_a_host_that_died_a_moment_ago_is_taken_back(far: Far) -> None:
+    far.hosts.kill("two")
+    said = far.from_one("pause", far.loop, expect=3)
+    assert "is on host two, which is away: no worker on two since" in said
+    far.hosts.up("two")
+    status = far.finished()
+    assert status["asked"] is None
+    assert status["reason"] == "max-iterations"  # it was never paused
+
+
+def test_a_word_that_names_no_loop_anywhere_is_told_as_ever(hosts: Hosts) -> None:
+    assert 'No loop "zzzz"' in hosts["one"]("status", "zzzz", cwd=Path("/"), expect=2).stderr
+
+
+def test_a_server_that_is_gone_costs_the_list_one_line(beatctl: Beatctl, place: Path) -> None:
+    done = beatctl("list", cwd=place, env={"TEMPORAL_ADDRESS": "127.0.0.1:1"}, expect=0)
+    assert len([line for line in done.stderr.splitlines() if "can't be told" in line]) == 1
