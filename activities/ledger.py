@@ -26,6 +26,9 @@ from pydantic import BaseModel, TypeAdapter
 from beatctl.activities.ledger_versions import KEPT, TREE, migrate, missing_migrations
 from beatctl.activities.sessions import Session
 
+_ON = "coalesce(json_extract(status, '$.connection'), 'embedded') = ?"
+"""SQL: the loop is on that server."""
+
 Verdict = Literal["baseline", "pass", "fail", "keep", "discard", "inconclusive", "crash", "timeout", "tampered"]
 State = Literal["running", "paused", "waiting", "finished"]
 Outcome = Literal["reached", "improved", "unchanged", "failed", "cancelled"]
@@ -432,6 +435,40 @@ class Ledger:
         """Id, state and last iteration of every loop: quick for thousands."""
         words = "select loop, json_extract(status, '$.state'), json_extract(status, '$.iteration') from loops"
         return list(self._connection().execute(words).fetchall())
+
+    def verdicts(self, connection: str) -> list[tuple[str, str, int]]:
+        """Strategy, verdict and number of the rows of all loops on a server (see Status.connection)."""
+        words = (
+            "select json_extract(status, '$.strategy'), verdicts.key, sum(verdicts.value) "
+            f"from loops, json_each(status, '$.counts') as verdicts where {_ON} group by 1, 2"
+        )
+        return list(self._connection().execute(words, (connection,)).fetchall())
+
+    def spent(self, connection: str) -> list[tuple[str, float, float]]:
+        """Strategy, dollars and tokens of all loops on a server."""
+        words = (
+            "select json_extract(status, '$.strategy'), total(json_extract(status, '$.cost_usd')), "
+            f"total(json_extract(status, '$.tokens')) from loops where {_ON} group by 1"
+        )
+        return list(self._connection().execute(words, (connection,)).fetchall())
+
+    def states(self, connection: str) -> list[tuple[str, str | None, int]]:
+        """How many loops on a server are in each state; of those paused or waiting, with their reason."""
+        words = (
+            "select json_extract(status, '$.state'), case when json_extract(status, '$.state') "
+            "in ('paused', 'waiting') then json_extract(status, '$.reason') end, count(*) "
+            f"from loops where {_ON} group by 1, 2"
+        )
+        return list(self._connection().execute(words, (connection,)).fetchall())
+
+    def last_score(self, loop: str) -> float | None:
+        """The score of the newest row that has one."""
+        words = (
+            "select json_extract(row, '$.score') from rows where loop = ? "
+            "and json_extract(row, '$.score') is not null order by iteration desc limit 1"
+        )
+        found = self._connection().execute(words, (loop,)).fetchone()
+        return None if found is None else float(found[0])
 
     def changes(self) -> int:
         """A number that is another once any other connection has written."""

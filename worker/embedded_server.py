@@ -39,8 +39,9 @@ def command_line(program: Path, database: Path, port: int, ui_port: int) -> list
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The server's environment: nothing that would point its program at another server."""
-    return {name: value for name, value in environ.items() if not name.startswith("TEMPORAL_")}
+    """The server's environment: nothing that would point its program at another server, or have it send traces of its
+    own where beatctl's go."""
+    return {name: value for name, value in environ.items() if not name.startswith(("TEMPORAL_", "OTEL_"))}
 
 
 def are_free(*ports: int) -> bool:

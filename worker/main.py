@@ -33,7 +33,7 @@ from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, Wo
 
 from beatctl import __version__
 from beatctl.activities.home import Home
-from beatctl.worker import concurrency, heartbeat, server_settings
+from beatctl.worker import concurrency, heartbeat, log_lines, server_settings
 from beatctl.worker.connection import Connection, ServerUnreachable, connect
 from beatctl.worker.crashes import guarded
 from beatctl.worker.hosts import Host, this_host
@@ -41,6 +41,7 @@ from beatctl.worker.isolation import python_module
 from beatctl.worker.leaving import leave
 from beatctl.worker.pollers import NameTaken, refuse_a_second_home
 from beatctl.worker.run_folder import RunFolder, process_start, write_json
+from beatctl.worker.telemetry import settings as telemetry
 
 log = logging.getLogger("beatctl.worker")
 
@@ -114,6 +115,7 @@ async def run(home: Home, connection: Connection) -> None:
     from beatctl.worker.launch_environment import launch_environment
     from beatctl.worker.lost_loops import look_for_lost_loops
     from beatctl.worker.packing import Packer
+    from beatctl.worker.telemetry.starting import observe
     from beatctl.workflows.host_command import HostCommandWorkflow
     from beatctl.workflows.launch import LaunchWorkflow
     from beatctl.workflows.loop import LoopWorkflow
@@ -135,9 +137,11 @@ async def run(home: Home, connection: Connection) -> None:
         launching = Launching(home, ourselves, lambda _: launch_environment(home, connection, os.environ))
         commands = HostCommands(home, ourselves, lambda: launch_environment(home, connection, os.environ))
         hosted = [*Activities(home, spawner, turns).all(), *launching.all(), *commands.all()]
-        edges = [Edges()] if faults.arm(hand_on=True) else []
         workflows = [LoopWorkflow, LaunchWorkflow, HostCommandWorkflow]
-        worker = build_worker(client, queue, workflows, hosted, executor, deployment(connection), edges)
+        observing = await asyncio.to_thread(observe, telemetry.read(os.environ), home, host, connection.label)
+        watching = [*([observing] if observing is not None else []), log_lines.LogLines()]
+        edges = [Edges()] if faults.arm(hand_on=True) else []
+        worker = build_worker(client, queue, workflows, hosted, executor, deployment(connection), [*watching, *edges])
         folder = RunFolder(home.root, connection.label).create()
         beside = [
             asyncio.create_task(_announce(client, queue, folder)),
@@ -153,6 +157,8 @@ async def run(home: Home, connection: Connection) -> None:
             for task in beside:
                 task.cancel()
             await spawner.close()
+            if observing is not None:
+                await asyncio.to_thread(observing.close)
 
 
 async def run_until(worker: Worker, stop: asyncio.Event) -> None:
@@ -241,11 +247,21 @@ def _collect_less() -> None:
     gc.set_threshold(10_000, 10, 10)
 
 
-def _start_runtime() -> None:
+def _start_runtime(home: Home, connection: Connection) -> None:
     """The SDK's core writes into the same log, as plain text: it asks the environment, which agents must not inherit
-    from us changed. (Forwarding to Python's logging instead crashes now and then when Python ends.)"""
+    from us changed. (Forwarding to Python's logging instead crashes now and then when Python ends.) Where metrics are
+    sent, so are its own."""
     before = os.environ.get("NO_COLOR")
     os.environ["NO_COLOR"] = "1"
+    metrics = telemetry.read(os.environ).metrics
+    if metrics is not None:
+        from beatctl.worker.telemetry.starting import sdk_metrics
+
+        try:
+            config = sdk_metrics(metrics, os.environ, this_host(home), connection.label)
+            Runtime.set_default(Runtime(telemetry=config))
+        except Exception as problem:  # whatever it makes of the variables: loops go on without
+            log.warning("the metrics of Temporal's SDK are not sent: %s", problem)
     Runtime.default()
     del os.environ["NO_COLOR"]
     if before is not None:
@@ -257,11 +273,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", required=True, type=Path)
     parser.add_argument("--connection", required=True, help="address, namespace, embedded, as a JSON object")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("temporalio").setLevel(logging.WARNING)
-    _start_runtime()
+    home, connection = Home(given.home), Connection.model_validate_json(given.connection)
+    log_lines.set_up()
+    _start_runtime(home, connection)
     try:
-        asyncio.run(run(Home(given.home), Connection.model_validate_json(given.connection)))
+        asyncio.run(run(home, connection))
     except (ServerUnreachable, NameTaken) as problem:
         print(problem, file=sys.stderr)  # noqa: T201
         return 3
