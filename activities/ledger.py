@@ -234,6 +234,8 @@ class Status(BaseModel):
     """What it lacks to go on, as commands find it: `no worker on build-2 since 03:12`."""
     away_since: str | None = None
     """Since when no worker of its host asks for work, as far as the server can tell."""
+    queued: bool = False
+    """Its host is to start it and has not yet."""
     partial: bool = False
     """Known from the Temporal server alone, its host being away: its counters and scores are not."""
     base: Mark | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,28 @@ _ROWS = 20
 """Verdicts that are told at once, of those that came meanwhile."""
 
 
-def watch(shared: Connection, environ: Mapping[str, str], loop: Status, *, as_json: bool) -> int:
-    """Tell of the loop until it has ended, or the person leaves. Returns the exit code. Raises Unavailable."""
+def watch(
+    shared: Connection, environ: Mapping[str, str], loop: Status, *, as_json: bool, ends_with_us: bool = False
+) -> int:
+    """Tell of the loop until it has ended, or the person leaves, which with `ends_with_us` cancels it. Returns the exit
+    code. Raises Unavailable."""
+    nobody_there = ends_with_us or not sys.stderr.isatty()
+
+    async def stay(client: Client) -> Status:
+        last = await _follow(client, shared.label, loop, signals, leave_when_paused=nobody_there)
+        if ends_with_us and last.state not in ("finished", "paused"):
+            say(f"Cancelling {loop.id} …")
+            last = await _cancelled(client, shared.label, last)
+        return last
+
     with noted_signals() as signals:
-        last = elsewhere.reach(shared, environ, lambda client: _follow(client, shared.label, loop, signals), None)
+        last = elsewhere.reach(shared, environ, stay, None)
     if as_json:
         out_json(last.model_dump(mode="json"))
+    if last.state == "paused" and signals.came is None:
+        return problems.ENDED_WITHOUT  # why, and how to go on, has been said
+    if last.state != "finished" and ends_with_us:
+        return problems.CANCELLED
     if last.state != "finished":
         say(f"Detached. {last.id} goes on on {last.host}. Come back: beatctl watch {last.id}")
         return problems.DETACHED
@@ -40,7 +57,22 @@ def watch(shared: Connection, environ: Mapping[str, str], loop: Status, *, as_js
     return exit_code(last)
 
 
-async def _follow(client: Client, label: str, loop: Status, signals: Signals) -> Status:
+async def _cancelled(client: Client, label: str, loop: Status) -> Status:
+    """The loop, with its end asked for; its host need not be there for that."""
+    from beatctl.worker import far_loops
+
+    if loop.queued and await far_loops.take_back(client, loop.id):
+        return loop
+    try:
+        await ask(client, loop, ["cancel", loop.id])
+    except HostAway as gone:
+        say(str(elsewhere.waiting(loop, gone.away).waiting_for))
+        return loop
+    found = await far_loops.find(client, loop.id, label)
+    return await far_loops.whole(client, found[0][0]) if found else loop
+
+
+async def _follow(client: Client, label: str, loop: Status, signals: Signals, *, leave_when_paused: bool) -> Status:
     from temporalio.service import RPCError
 
     from beatctl.worker import far_loops
@@ -61,6 +93,8 @@ async def _follow(client: Client, label: str, loop: Status, signals: Signals) ->
         except RPCError as error:
             teller.trouble(f"The Temporal server does not answer ({error.message}): trying again.")
         if status.state == "finished" or signals.came is not None:
+            return status
+        if status.state == "paused" and leave_when_paused and not status.waiting_for:
             return status
         await asyncio.sleep(_LOOK_S)
 

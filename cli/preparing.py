@@ -16,7 +16,7 @@ from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.memory import refuse_without_sessions, with_template
 from beatctl.cli.output import paint, say, visible
 from beatctl.cli.problems import Unavailable, Usage
-from beatctl.cli.settings import level_of_flags, merge, typed_of
+from beatctl.cli.settings import Setting, level_of_flags, merge, typed_of
 from beatctl.cli.start_options import Chosen, Typed, choose
 from beatctl.cli.worktree import checked_origin, folder_words, from_where_the_user_stands, left_behind
 
@@ -71,6 +71,13 @@ def prepare(loops: Loops, flags: Typed, file: str | None = None) -> Prepared:
         spec = from_where_the_user_stands(spec, place)
         second = from_where_the_user_stands(second, place) if second is not None else None
     return Prepared(typed, chosen, spec, second, place, root, origin)
+
+
+def named_host(flags: Typed, file: str | None) -> dict[str, Setting] | None:
+    """What was told of a loop for another host (`--on`), by flags and the loop file; None where it is for this one.
+    Raises Usage."""
+    told = merge([level_of_flags(flags), levels.loop_file(file)])
+    return told if "on" in told else None
 
 
 def tell_where(loops: Loops, prepared: Prepared) -> None:

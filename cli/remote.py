@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from beatctl.activities.host_command import Answer
     from beatctl.activities.ledger import Status
     from beatctl.worker.away import Away
+    from beatctl.worker.connection import Connection
 
 _LOOK_S = 2.0
 _LONGEST = timedelta(hours=1)
@@ -47,6 +48,8 @@ def run_there(found: Elsewhere, words: Sequence[str], environ: Mapping[str, str]
         from beatctl.cli.far_watch import watch
 
         return watch(shared, environ, loop, as_json="--json" in words)
+    if loop.queued:
+        return _queued(shared, environ, loop, command, as_json="--json" in words)
     if command not in ALLOWED:
         raise Usage(f"Loop {loop.id} is on host {loop.host}: type beatctl {command} there.")
     line = line_there(words, found)
@@ -57,6 +60,23 @@ def run_there(found: Elsewhere, words: Sequence[str], environ: Mapping[str, str]
     except HostAway as found_away:
         return _told_away(elsewhere.waiting(loop, found_away.away), command, as_json="--json" in words)
     return printed(answer, loop)
+
+
+def _queued(shared: Connection, environ: Mapping[str, str], loop: Status, command: str, *, as_json: bool) -> int:
+    """A loop that its host is still to start. Raises Usage."""
+    from beatctl.worker import far_loops
+
+    if command == "status":
+        return _print_status(loop, as_json=as_json)
+    if command != "cancel":
+        raise Usage(f"Host {loop.host} is still to start loop {loop.id}: there is nothing to {command} yet.")
+    if not elsewhere.reach(shared, environ, lambda client: far_loops.take_back(client, loop.id)):
+        raise Unavailable(f"Host {loop.host} has just begun with loop {loop.id}: cancel it again in a moment.")
+    if as_json:
+        out_json(loop.model_copy(update={"state": "finished", "outcome": "cancelled"}).model_dump(mode="json"))
+    else:
+        out(f"{loop.id} is taken back: nothing of it was started.")
+    return 0
 
 
 def line_there(words: Sequence[str], found: Elsewhere) -> list[str]:
@@ -89,7 +109,7 @@ async def ask(client: Client, loop: Status, words: list[str]) -> Answer:
     handle = await client.start_workflow(
         HostCommandWorkflow.run,
         HostCommand(words=words),
-        id=f"beatctl-command-{secrets.token_hex(6)}",
+        id=f"beatctl:command:{secrets.token_hex(6)}",
         task_queue=queue_of(loop.host or ""),
         execution_timeout=_LONGEST,
         rpc_timeout=service.RPC_LIMIT,
@@ -139,6 +159,10 @@ def _told_away(loop: Status, command: str, *, as_json: bool) -> int:
             f"Loop {loop.id} is on host {loop.host}, which is away: {loop.waiting_for}. "
             f"Start its worker there (beatctl up -d), then try again."
         )
+    return _print_status(loop, as_json=as_json)
+
+
+def _print_status(loop: Status, *, as_json: bool) -> int:
     if as_json:
         out_json(loop.model_dump(mode="json"))
         return 0

@@ -20,7 +20,7 @@ Kind = Literal["text", "number", "switch", "list"]
 
 _ONLY_FOR_THIS_LOOP = {
     *("goal", "until", "eval", "minimize", "maximize", "direction", "target", "pipeline", "steps", "branch"),
-    *("directory", "detach", "foreground", "dry_run"),
+    *("directory", "on", "detach", "foreground", "dry_run"),
     "agent_args",  # they may permit an agent anything, which is not a repository's to say
 }
 _IN_THE_ENVIRONMENT_TOO = {"agent_args"}
@@ -33,9 +33,9 @@ _ONLY_WITH = {
 RESERVED = frozenset(
     f"BEATCTL_{name}"
     for name in (
-        *("HOME", "CONFIG", "TEMPORAL_CLI", "INHIBIT_SLEEP", "UNIT", "FAULT", "TEST_AGENTS"),
+        *("HOME", "HOST", "CONFIG", "TEMPORAL_CLI", "INHIBIT_SLEEP", "UNIT", "FAULT", "TEST_AGENTS"),
         *("CONTINUE_AS_NEW_EVENTS", "LIMIT_MARGIN_S", "HUNG_AFTER_S"),
-        *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN"),
+        *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN", "LOOP_ID", "LOOP_SCHEDULE", "PROFILE"),
     )
 )
 """Variables that mean something else: no setting may take one of these names."""

@@ -11,7 +11,7 @@ from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, say
-from beatctl.cli.preparing import Prepared, begin, in_force, prepare, tell_where
+from beatctl.cli.preparing import Prepared, begin, in_force, named_host, prepare, tell_where
 from beatctl.cli.problems import Usage
 from beatctl.cli.start_options import Typed
 
@@ -122,6 +122,10 @@ def start(
     directory: Annotated[
         str | None, typer.Option("-C", metavar="DIR", help="Work in this folder.", show_default=False)
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="HOST", help="Work on this host, in its folder -C.", show_default=False),
+    ] = None,
     worktree: Annotated[
         bool, typer.Option("--worktree", help="Work in a git worktree of its own, made from the last commit.")
     ] = False,
@@ -195,6 +199,7 @@ def start(
             plateau,
         ),
         directory=directory,
+        on=on,
         worktree=worktree,
         setup=setup,
         setup_timeout=setup_timeout,
@@ -207,6 +212,11 @@ def start(
     from beatctl.cli.attached import is_ci
 
     loops = Loops()
+    far = named_host(flags, file)
+    if far is not None:
+        from beatctl.cli.far_start import start_there
+
+        return start_there(loops, far, as_json=as_json)
     prepared = prepare(loops, flags, file)
     typed = prepared.typed
     if typed.dry_run:

@@ -50,6 +50,7 @@ class Typed:
     fallback: str | None = None
     limits: TypedLimits = field(default_factory=TypedLimits)
     directory: str | None = None
+    on: str | None = None
     worktree: bool = False
     setup: str | None = None
     setup_timeout: str | None = field(default=None, metadata={"number": True})

@@ -21,11 +21,23 @@ if TYPE_CHECKING:
 
 MOST_RUNNING, MOST_ENDED = 200, 50
 _LOOP = "WorkflowType = 'Loop'"
+_LAUNCHES = "WorkflowType = 'Launch' AND ExecutionStatus = 'Running'"
+_LAUNCH = "beatctl:launch:"
 _RUNNING = f"{_LOOP} AND ExecutionStatus = 'Running'"
 _ENDED = f"{_LOOP} AND ExecutionStatus IN ('Completed', 'Failed', 'Canceled', 'Terminated', 'TimedOut')"
 _ANSWER = timedelta(seconds=2)
 _LIMIT = timedelta(seconds=5)
 _ASKED_AT_ONCE = 16
+
+
+def launch_id(loop: str) -> str:
+    """The id of the workflow that starts a loop on its host. No loop's own id looks like it."""
+    return f"{_LAUNCH}{loop}"
+
+
+def loop_of(workflow: str) -> str:
+    """The loop whose workflow, or launch, this is."""
+    return workflow.removeprefix(_LAUNCH) if workflow.startswith(_LAUNCH) else workflow.removeprefix("beatctl-")
 
 
 async def find(client: Client, word: str, label: str) -> list[tuple[Status, Away | None]]:
@@ -35,13 +47,30 @@ async def find(client: Client, word: str, label: str) -> list[tuple[Status, Away
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", word):
         return []
-    found = await _described(client, workflow_id(word))
-    ids = [found.id] if found is not None and found.workflow_type == "Loop" else []
-    if not ids:
-        query = f"{_LOOP} AND ExecutionStatus != 'ContinuedAsNew' AND WorkflowId STARTS_WITH '{workflow_id(word)}'"
-        ids = list(dict.fromkeys([one.id async for one in client.list_workflows(query, limit=20)]))
-    described = [one for one in [await _described(client, name) for name in ids] if one is not None]
+    exact = await _described(client, workflow_id(word)) or await _described(client, launch_id(word))
+    if (exact is not None and exact.workflow_type == "Loop") or (
+        exact is not None and exact.status == WorkflowExecutionStatus.RUNNING
+    ):
+        described = [exact]
+    else:
+        loops = f"{_LOOP} AND ExecutionStatus != 'ContinuedAsNew' AND WorkflowId STARTS_WITH '{workflow_id(word)}'"
+        launches = f"{_LAUNCHES} AND WorkflowId STARTS_WITH '{launch_id(word)}'"
+        ids = [one.id for query in (loops, launches) async for one in client.list_workflows(query, limit=20)]
+        named = {loop_of(name): name for name in reversed(ids)}  # a loop that has begun is more than its launch
+        described = [one for one in [await _described(client, name) for name in named.values()] if one is not None]
     return [(await told(one, label), await away(client, [one])) for one in described]
+
+
+async def take_back(client: Client, loop: str) -> bool:
+    """End the order to start a loop. False where its host has begun with it: then it has to be cancelled itself."""
+    launch = await _described(client, launch_id(loop))
+    if launch is None or launch.status != WorkflowExecutionStatus.RUNNING:
+        return False
+    begun = [one for one in launch.raw_description.pending_activities if one.last_started_time.seconds]
+    if begun or await _described(client, workflow_id(loop)) is not None:
+        return False
+    await client.get_workflow_handle(launch_id(loop)).terminate("taken back", rpc_timeout=_LIMIT)
+    return True
 
 
 async def away(client: Client, found: Sequence[WorkflowExecutionDescription]) -> Away | None:
@@ -55,14 +84,14 @@ async def away_hosts(client: Client, loops: Sequence[Status]) -> dict[str, Away]
     by_host: dict[str, list[str]] = {}
     for loop in loops:
         if loop.state != "finished" and loop.host:
-            by_host.setdefault(loop.host, []).append(loop.id)
+            by_host.setdefault(loop.host, []).append(launch_id(loop.id) if loop.queued else workflow_id(loop.id))
 
-    async def judge(host: str, ids: list[str]) -> Away | None:
-        described = [await _described(client, workflow_id(loop)) for loop in ids[:_ASKED_AT_ONCE]]
+    async def judge(host: str, names: list[str]) -> Away | None:
+        described = [await _described(client, name) for name in names[:_ASKED_AT_ONCE]]
         live = [one for one in described if one is not None and one.status == WorkflowExecutionStatus.RUNNING]
         return await look(client, queue_of(host), live)
 
-    judged = await asyncio.gather(*(judge(host, ids) for host, ids in by_host.items()))
+    judged = await asyncio.gather(*(judge(host, names) for host, names in by_host.items()))
     return {host: found for host, found in zip(by_host, judged, strict=True) if found is not None}
 
 
@@ -71,14 +100,20 @@ async def newest(client: Client, label: str, but: set[str]) -> list[Status]:
     found: dict[str, WorkflowExecution] = {}
     for query, most in ((_RUNNING, MOST_RUNNING), (_ENDED, MOST_ENDED)):
         async for one in client.list_workflows(query, limit=most):
-            known = found.get(one.id)
-            if one.id.removeprefix("beatctl-") not in but and (known is None or known.start_time < one.start_time):
-                found[one.id] = one
+            known = found.get(loop_of(one.id))
+            if loop_of(one.id) not in but and (known is None or known.start_time < one.start_time):
+                found[loop_of(one.id)] = one
+    launches = f"{_LAUNCHES} AND WorkflowId STARTS_WITH '{_LAUNCH}'"
+    async for one in client.list_workflows(launches, limit=MOST_ENDED):
+        if loop_of(one.id) not in but:
+            found.setdefault(loop_of(one.id), one)
     return [await told(one, label) for one in found.values()]
 
 
 async def whole(client: Client, loop: Status) -> Status:
     """The loop with its counters and scores, from its workflow; as it is where that does not answer in time."""
+    if loop.queued:
+        return loop
     handle = client.get_workflow_handle(workflow_id(loop.id), result_type=Status)
     try:
         if loop.state != "finished":
@@ -97,14 +132,14 @@ async def told(found: WorkflowExecution, label: str) -> Status:
     """A loop by its workflow's attributes and memo."""
     attributes = {pair.key.name: str(pair.value) for pair in found.typed_search_attributes}
     memo = await _memo(found)
-    running = found.status == WorkflowExecutionStatus.RUNNING
-    state = attributes.get("BeatctlState", "") if running else "finished"
+    running, queued = found.status == WorkflowExecutionStatus.RUNNING, found.id.startswith(_LAUNCH)
+    state = attributes.get("BeatctlState", "waiting" if queued else "") if running else "finished"
     outcome = attributes.get("BeatctlOutcome", "")
     started = float(memo.get("started_at") or found.start_time.timestamp())
     ended = found.close_time.timestamp() if found.close_time else None
     return Status.model_validate(
         {
-            "id": found.id.removeprefix("beatctl-"),
+            "id": loop_of(found.id),
             "goal": str(memo.get("goal") or "(its goal can't be read here)"),
             "strategy": attributes.get("BeatctlStrategy") or "retry",
             "state": state if state in get_args(State) else "running",
@@ -116,6 +151,8 @@ async def told(found: WorkflowExecution, label: str) -> Status:
             "started_at": timestamp(started),
             "ended_at": timestamp(ended) if ended else None,
             "elapsed_s": round((ended or started) - started, 3),
+            "now": "its host is to start it" if queued else "",
+            "queued": queued,
             "partial": True,
         }
     )
