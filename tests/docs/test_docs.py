@@ -11,7 +11,7 @@ from beatctl.cli.app import COMMANDS, made
 from tests.docs.commands_page import PAGE, page
 
 ROOT = PAGE.parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "README.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "deploy").rglob("*.md"))]
 
 
 def test_the_page_of_commands_says_what_each_commands_help_says() -> None:
