@@ -56,6 +56,9 @@ COMMANDS = {
     "up": Entry("engine:up", "Run the Temporal server and a worker.", "beatctl up -d"),
     "down": Entry("engine:down", "End server and worker.", "beatctl down"),
     "worker": Entry("engine:worker", "Run a worker alone.", "beatctl worker"),
+    "setup-cluster": Entry(
+        "setup_cluster:setup_cluster", "Make a shared Temporal server ready.", "beatctl setup-cluster --retention 90d"
+    ),
     "completion": Entry(
         "completion:completion", "Print what makes your shell complete beatctl.", "beatctl completion bash"
     ),
@@ -83,7 +86,7 @@ class _Command(TyperCommand):
             if param.param_type_name == "option"
             for flag in (*param.opts, *param.secondary_opts)
         }
-        words, told = habits.flags(self.name or "", args, known)
+        words, told = habits.flags(self.name or "", _take_profile(args, known), known)
         for line in told:
             say(line)
         return list(super().parse_args(ctx, words))
@@ -102,6 +105,14 @@ class _Command(TyperCommand):
                     formatter.write_dl(lines)
 
 
+def _take_profile(words: list[str], known: dict[str, bool]) -> list[str]:
+    """The words without `--profile NAME`, by which every command is told its Temporal server. Raises Usage."""
+    left, name = habits.profile(words, known)
+    if name is not None:
+        os.environ["BEATCTL_PROFILE"] = name
+    return left
+
+
 class _Group(TyperGroup):
     """All commands by name; each is made when it is asked for."""
 
@@ -117,6 +128,15 @@ class _Group(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         formatter.write("".join(f"$ {example}\n" for example in _EXAMPLES) + "\n")
         super().format_help(ctx, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        records = [record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))]
+        with formatter.section("Options"):
+            # No option of Typer's: it would load pydantic to check a text that was not given.
+            formatter.write_dl(
+                [("--profile NAME", "On this profile's Temporal server (after COMMAND, too)."), *records]
+            )
+        self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         headings = {first: heading for heading, first in GROUPS.items()}
@@ -174,7 +194,9 @@ def bare(
 def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit code. Raises only what nobody foresaw."""
     try:
-        words = habits.command(arguments, COMMANDS)
+        # Before the command's name only: what follows it is read by the command, which knows its own flags' values.
+        ahead = next((place for place, word in enumerate(arguments) if word in COMMANDS), len(arguments))
+        words = habits.command([*_take_profile(arguments[:ahead], {}), *arguments[ahead:]], COMMANDS)
         try:
             code = app(args=words, prog_name="beatctl", standalone_mode=False)
         except Elsewhere as found:

@@ -75,6 +75,7 @@ def complete(words: Sequence[str], environ: Mapping[str, str]) -> Answer:
     from beatctl.cli.app import COMMANDS, made
 
     *before, typed = words
+    before = _without_profile(before)
     name = next((word for word in before if not word.startswith("-")), None)
     if name is None:
         named = [Found(command, entry.summary) for command, entry in COMMANDS.items()]
@@ -85,6 +86,11 @@ def complete(words: Sequence[str], environ: Mapping[str, str]) -> Answer:
     command = made(name)
     params = command.get_params(command.make_context(name, [], resilient_parsing=True))
     return _of_command(name, params, before[before.index(name) + 1 :], typed, environ)
+
+
+def _without_profile(words: list[str]) -> list[str]:
+    """What stands before the cursor, without a `--profile NAME` ahead of the command."""
+    return words[2:] if len(words) > 1 and words[0] == "--profile" else words
 
 
 def _of_command(

@@ -41,7 +41,8 @@ def words(error: Exception) -> tuple[str, int]:
 
 def refused(error: Exception, home: Home) -> str | None:
     """What a full disk, missing rights or a damaged ledger mean for the person; None for any other error."""
-    if type(error).__name__ == "NewerLedger":  # by name: its module is heavy, and rarely what failed
+    # By name: their modules are heavy, and rarely what failed.
+    if type(error).__name__ in ("NewerLedger", "BadProfile", "BadPayloadKey"):
         return visible(str(error))
     if type(error).__module__ == "sqlite3":
         return _of_ledger(str(error), home)

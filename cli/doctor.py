@@ -18,6 +18,8 @@ from beatctl.cli.problems import Unavailable, Usage
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.definition import AgentTables
+    from beatctl.worker.connection import Connection
+    from beatctl.worker.payload_key import Key
 
 
 def doctor(
@@ -49,13 +51,22 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     from beatctl import __version__
     from beatctl.activities import agents
     from beatctl.cli import doctor_service
-    from beatctl.worker import hosts, local
+    from beatctl.worker import hosts, local, payload_key, profile
     from beatctl.worker.concurrency import Concurrency, of_worker
     from beatctl.worker.connection import chosen
+    from beatctl.worker.payload_key import BadPayloadKey
+    from beatctl.worker.profile import BadProfile
     from beatctl.worker.run_folder import EMBEDDED, RunFolder
 
-    shared = chosen(loops.environ)
     tables, wrong = _tables(loops)
+    try:
+        shared = chosen(loops.environ)
+        keys = payload_key.keys(loops.environ) if shared else []
+    except (BadProfile, BadPayloadKey) as problem:
+        wrong.append(str(problem))
+        shared, keys = None, []
+        named = (profile.VARIABLE, "TEMPORAL_ADDRESS")
+        loops = Loops({name: value for name, value in loops.environ.items() if name not in named})
     running = local.running(loops.home, loops.environ)
     server: dict[str, Any] | None = None
     worker: dict[str, Any] | None = None
@@ -88,6 +99,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
         "home": str(loops.home.root),
         "connection": shared.label if shared else EMBEDDED,
         "host": hosts.known(loops.home),
+        "shared_server": _shared(shared, keys),
         "server": server,
         "worker": worker,
         "supervisor": supervisor,
@@ -107,6 +119,13 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     found |= doctor_service.examine(loops)
     found["warnings"] = mistakes + wrong + _warnings(loops, found)
     return found
+
+
+def _shared(shared: Connection | None, keys: list[Key]) -> dict[str, Any] | None:
+    if shared is None:
+        return None
+    told = shared.model_dump(include={"profile", "address", "namespace", "tls"})
+    return {**told, "payload_key": keys[0].id if keys else None, "payload_keys": [key.id for key in keys]}
 
 
 def _tables(loops: Loops) -> tuple[AgentTables, list[str]]:
@@ -196,6 +215,15 @@ def _text(path: object) -> str | None:
     return str(path) if path is not None else None
 
 
+def _shared_words(server: dict[str, Any]) -> str:
+    parts = [server["address"], f"namespace {server['namespace']}"]
+    parts += [f"profile {server['profile']}"] if server["profile"] else []
+    parts.append("TLS" if server["tls"] else "no TLS")
+    key = server["payload_key"]
+    parts.append(f"payloads encrypted with key {key}" if key else "payloads not encrypted")
+    return ", ".join(parts)
+
+
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     from beatctl.cli import doctor_service
 
@@ -216,6 +244,8 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("worker", process(found["worker"])),
     ]
+    if found["shared_server"] is not None:
+        lines.insert(2, ("shared server", _shared_words(found["shared_server"])))
     if found["host"]:
         lines.append(("host", found["host"]))
     if found["worker"] is not None:

@@ -142,7 +142,7 @@ def worker(
 ) -> int:
     """Run a worker alone.
 
-    Here until Ctrl-C, for the server that TEMPORAL_ADDRESS names, else for beatctl's own.
+    Here until Ctrl-C, for the server that --profile or TEMPORAL_ADDRESS names, else for beatctl's own.
     """
     from beatctl.worker import local
     from beatctl.worker.concurrency import variables
@@ -157,9 +157,11 @@ def worker(
         running = local.running(loops.home, loops.environ)
         if running is None:
             raise Unavailable(
-                "No server to work for: beatctl up runs one with its worker, or name one in TEMPORAL_ADDRESS."
+                "No server to work for: beatctl up runs one with its worker, or name one in --profile or "
+                "TEMPORAL_ADDRESS."
             )
         connection = running.connection
+    local.settle_for_worker(loops.home, loops.environ)
     line = local.worker_line(loops.home, connection)
     say(
         f"Worker of host {host} for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go "

@@ -84,6 +84,27 @@ def command(words: Sequence[str], known: Collection[str]) -> list[str]:
     return [_COMMANDS.get(first, first), *rest]
 
 
+def profile(words: Sequence[str], known: Mapping[str, bool]) -> tuple[list[str], str | None]:
+    """The words without `--profile NAME`, and the name; None where there is none. `known`: as for `flags`. Raises
+    Usage."""
+    left, name = list(words), None
+    found: list[str] = []
+    while left:
+        word = left.pop(0)
+        if word == "--":
+            return [*found, word, *left], name
+        flag, equals, value = word.partition("=")
+        if flag == "--profile" and flag not in known:
+            name = value if equals else left.pop(0) if left else ""
+            if not name or name.startswith("-"):
+                raise Usage("--profile needs a profile's name: beatctl --profile prod list")
+            continue
+        found.append(word)
+        if known.get(flag) and not equals and left:
+            found.append(left.pop(0))  # a value, whatever it looks like
+    return found, name
+
+
 def flags(name: str, words: Sequence[str], known: Mapping[str, bool]) -> tuple[list[str], list[str]]:
     """A command's words with flags of beatctl's own, and what to tell on the way.
 

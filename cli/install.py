@@ -59,11 +59,12 @@ def install(loops: Loops, *, as_json: bool = False) -> int:
         out("Lingering is on: it starts with the machine and stays when you log out.")
     else:
         out(f"Lingering is off ({refused}): it ends when you log out. Mend it: sudo loginctl enable-linger {_user()}")
-    if loops.environ.get("TEMPORAL_API_KEY"):
-        say(
-            "TEMPORAL_API_KEY is not written into the unit, which others may read. Give it an EnvironmentFile=: "
-            f"systemctl --user edit {systemd.UNIT}"
-        )
+    for name in systemd.SECRETS:
+        if loops.environ.get(name):
+            say(
+                f"{name} is not written into the unit, which others may read. Give it an EnvironmentFile=: "
+                f"systemctl --user edit {systemd.UNIT}"
+            )
     out("To look: systemctl --user status beatctl. To undo: beatctl up --uninstall")
     return 0
 

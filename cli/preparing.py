@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.ledger import Status
     from beatctl.activities.workspace import Origin
+    from beatctl.worker.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,17 @@ def named_host(flags: Typed, file: str | None) -> dict[str, Setting] | None:
     return told if "on" in told else None
 
 
+def told_connection(shared: Connection, environ: Mapping[str, str]) -> str:
+    """A shared server in words: address, namespace, profile, TLS, encryption. Raises BadPayloadKey."""
+    from beatctl.worker import payload_key
+
+    keys = payload_key.keys(environ)
+    more = [f"profile {shared.profile}"] if shared.profile else []
+    more += ["TLS"] if shared.tls else []
+    more += [f"payloads encrypted with key {keys[0].id}"] if keys else []
+    return f"{shared.address}, namespace {shared.namespace}" + (f" ({', '.join(more)})" if more else "")
+
+
 def tell_where(loops: Loops, prepared: Prepared) -> None:
     """Say to which server the loop goes and what its worktree will lack. Raises Unavailable where nothing can be
     kept."""
@@ -87,7 +99,7 @@ def tell_where(loops: Loops, prepared: Prepared) -> None:
 
     shared = chosen_connection(loops.environ)
     if shared is not None:
-        say(f"Temporal server: {shared.address}, namespace {shared.namespace}")
+        say(f"Temporal server: {told_connection(shared, loops.environ)}")
     loops.check_home()
     if prepared.origin is not None:
         for line in left_behind(prepared.origin, prepared.chosen, loops.environ):

@@ -34,12 +34,11 @@ def workflow_id(loop: str) -> str:
 
 def environ_of(status: Status, environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` as it leads to the server the loop is on, whatever it names now."""
-    found = dict(environ)
-    if status.connection == "embedded":
-        found.pop("TEMPORAL_ADDRESS", None)
-    else:
-        found["TEMPORAL_ADDRESS"], _, found["TEMPORAL_NAMESPACE"] = status.connection.rpartition("/")
-    return found
+    from beatctl.activities.home import Home
+    from beatctl.worker import remembered
+    from beatctl.worker.run_folder import RunFolder
+
+    return remembered.recalled(RunFolder(Home.locate(environ).root, status.connection), environ)
 
 
 def is_running(loops: Loops, status: Status) -> bool:
@@ -127,9 +126,11 @@ def known_problems() -> tuple[type[Exception], ...]:
     """What bringing up server and worker may fail with, in words for the user."""
     from beatctl.worker.connection import ServerUnreachable
     from beatctl.worker.local import NotRunning
+    from beatctl.worker.payload_key import BadPayloadKey
+    from beatctl.worker.profile import BadProfile
     from beatctl.worker.server_program import ServerProgramMissing
 
-    return (ServerUnreachable, ServerProgramMissing, NotRunning)
+    return (ServerUnreachable, BadProfile, BadPayloadKey, ServerProgramMissing, NotRunning)
 
 
 def with_loop(
@@ -158,14 +159,14 @@ def with_client(running: Running, environ: Mapping[str, str], work: Callable[[Cl
 
     from temporalio.service import RPCError, RPCStatusCode
 
-    from beatctl.worker.connection import ServerUnreachable, connect
+    from beatctl.worker.connection import connect
 
     async def reach() -> T:
         return await work(await connect(running.connection, environ=environ))
 
     try:
         return asyncio.run(reach())
-    except ServerUnreachable as problem:
+    except known_problems() as problem:
         raise Unavailable(str(problem)) from problem
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:

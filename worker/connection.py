@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from beatctl.worker import payload_key, profile
 from beatctl.worker.run_folder import EMBEDDED
 
 if TYPE_CHECKING:
     from temporalio.client import Client
+    from temporalio.converter import DataConverter
     from temporalio.envconfig import ClientConnectConfig
 
 CONNECT_LIMIT_S = 10.0
@@ -30,6 +32,8 @@ class Connection(BaseModel):
     namespace: str = "default"
     embedded: bool
     ui_url: str | None = None
+    profile: str | None = None
+    tls: bool = False
 
     @property
     def label(self) -> str:
@@ -37,11 +41,20 @@ class Connection(BaseModel):
 
 
 def chosen(environ: Mapping[str, str]) -> Connection | None:
-    """The shared server that TEMPORAL_ADDRESS names, with its namespace; None: beatctl's own, embedded server."""
-    if not environ.get("TEMPORAL_ADDRESS"):
+    """The shared server that BEATCTL_PROFILE or TEMPORAL_ADDRESS names, with its namespace; None: beatctl's own,
+    embedded server. Raises BadProfile."""
+    if not profile.leads_elsewhere(environ):
         return None
-    found = _profile(environ)
-    return Connection(address=found.get("target_host", ""), namespace=found.get("namespace", "default"), embedded=False)
+    found = profile.settings(environ)
+    if "target_host" not in found:
+        raise profile.without_address(environ)
+    return Connection(
+        address=found["target_host"],
+        namespace=found.get("namespace", "default"),
+        embedded=False,
+        profile=profile.name_of(environ),
+        tls=bool(found.get("tls")),
+    )
 
 
 async def connect(
@@ -51,23 +64,23 @@ async def connect(
     environ: Mapping[str, str] | None = None,
     identity: str | None = None,
 ) -> Client:
-    """A client for the connection. TLS and API key of a shared server are read from `environ` as the temporal CLI does.
-    `identity`: how it calls itself to the server.
+    """A client for the connection. TLS, API key and payload keys of a shared server are read from `environ`, the first
+    two as the temporal CLI does. `identity`: how it calls itself to the server.
 
-    Raises ServerUnreachable.
+    Raises ServerUnreachable, BadProfile, BadPayloadKey.
     """
     from temporalio.client import Client
     from temporalio.service import RPCError
 
-    from beatctl.worker.data_converter import data_converter
-
-    shared = {} if connection.embedded else _profile(os.environ if environ is None else environ)
+    environ = os.environ if environ is None else environ
+    shared: ClientConnectConfig = {} if connection.embedded else profile.settings(environ)
     settings: ClientConnectConfig = {**shared, "target_host": connection.address, "namespace": connection.namespace}
+    converter = _converter(connection, environ)
     try:
         async with asyncio.timeout(CONNECT_LIMIT_S):
-            return await Client.connect(**settings, lazy=lazy, data_converter=data_converter, identity=identity)
+            return await Client.connect(**settings, lazy=lazy, data_converter=converter, identity=identity)
     except (RuntimeError, RPCError, OSError, ValueError) as problem:  # OSError: TimeoutError too
-        hint = "Run beatctl doctor." if connection.embedded else "Check TEMPORAL_ADDRESS and the network."
+        hint = "Run beatctl doctor." if connection.embedded else f"Check {profile.words(environ)} and the network."
         raise ServerUnreachable(
             f"No Temporal server answers at {connection.address}: {_reason(problem)}. {hint}"
         ) from problem
@@ -85,7 +98,7 @@ async def check(connection: Connection, environ: Mapping[str, str]) -> None:
         if problem.status == RPCStatusCode.NOT_FOUND:
             raise ServerUnreachable(
                 f"The Temporal server at {connection.address} has no namespace {connection.namespace!r}. "
-                "Create it, or set TEMPORAL_NAMESPACE."
+                "beatctl setup-cluster creates it; TEMPORAL_NAMESPACE, or a profile's namespace, names another."
             ) from problem
         if problem.status == RPCStatusCode.UNAUTHENTICATED:
             raise ServerUnreachable(
@@ -95,10 +108,15 @@ async def check(connection: Connection, environ: Mapping[str, str]) -> None:
         # Other refusals (describing a namespace may be denied where running workflows is not) show themselves later.
 
 
-def _profile(environ: Mapping[str, str]) -> ClientConnectConfig:
-    from temporalio.envconfig import ClientConfigProfile
+def _converter(connection: Connection, environ: Mapping[str, str]) -> DataConverter:
+    """On beatctl's own server nothing is encrypted: its database lies beside the ledger, which holds the same."""
+    from beatctl.worker.data_converter import data_converter
 
-    return ClientConfigProfile.load(override_env_vars=dict(environ)).to_client_connect_config()
+    if connection.embedded:
+        return data_converter
+    from beatctl.worker.codec import with_codec
+
+    return with_codec(data_converter, payload_key.keys(environ))
 
 
 def _reason(problem: Exception) -> str:

@@ -15,11 +15,12 @@ from typing import Any, NoReturn
 
 from beatctl import __version__
 from beatctl.activities.home import Home
-from beatctl.worker import backoff, embedded_server
+from beatctl.worker import backoff, embedded_server, payload_key, profile, remembered
 from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.connection import Connection, check, chosen
 from beatctl.worker.hosts import worker_by_hand
 from beatctl.worker.isolation import python_module
+from beatctl.worker.payload_key import Key
 from beatctl.worker.run_folder import EMBEDDED, RunFolder, end_process, read_json, wait_until
 from beatctl.worker.server_program import find_or_fetch
 from beatctl.worker.shutting_down import RunningAgent, ShutDown, shut_down
@@ -135,10 +136,12 @@ def is_outdated(state: Mapping[str, Any]) -> bool:
 def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
     """Server and worker, ready for work; started in the background when they aren't there.
 
-    Raises ServerUnreachable (a shared server that doesn't answer), ServerProgramMissing, NotRunning.
+    Raises ServerUnreachable (a shared server that doesn't answer), BadProfile, BadPayloadKey, ServerProgramMissing,
+    NotRunning.
     """
     shared = chosen(environ)
     folder = RunFolder(home.root, shared.label if shared else EMBEDDED)
+    keys = _checked_keys(folder, shared, environ)
     folder.shut_down.unlink(missing_ok=True)
     state = folder.read_state()
     if is_outdated(state):
@@ -154,13 +157,44 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
         if not folder.is_held():
             line = _supervisor_line(home, shared, environ, say)
             began = time.time()  # fetching or building the server's program may have taken minutes
+            _remember(folder, shared, environ, keys)
             _start_in_background(folder.create(), line, environ)
         elif found and found.crash_loops:
             _ask_to_try_now(found)
         found = _wait_until_ready(folder, began, say)
+    if keys and keys[0].id not in read_json(folder.worker).get("keys", []):
+        raise NotRunning(
+            f"The worker that runs does not have payload key {keys[0].id}: beatctl down, then beatctl up -d, in a "
+            "shell that has it. Loops and agents survive that."
+        )
+    _remember(folder, shared, environ, keys)
     if found.version != __version__:
         say(_other_version(found))
     return found
+
+
+def _checked_keys(folder: RunFolder, shared: Connection | None, environ: Mapping[str, str]) -> list[Key]:
+    """The payload keys for a shared server. Raises BadPayloadKey, also where the last command had one and this not."""
+    if shared is None:
+        return []
+    keys = payload_key.keys(environ)
+    payload_key.check_against(keys, remembered.key_id(folder), shared.label, folder.connection)
+    return keys
+
+
+def _remember(folder: RunFolder, shared: Connection | None, environ: Mapping[str, str], keys: list[Key]) -> None:
+    if shared is not None:
+        remembered.remember(folder, environ, keys)
+
+
+def settle_for_worker(home: Home, environ: Mapping[str, str]) -> None:
+    """Before a worker without a supervisor: check what `environ` says of a shared server, and remember it.
+
+    Raises BadProfile, BadPayloadKey.
+    """
+    shared = chosen(environ)
+    folder = folder_of(home, environ)
+    _remember(folder, shared, environ, _checked_keys(folder, shared, environ))
 
 
 def _other_version(found: Running) -> str:
@@ -200,6 +234,7 @@ def become_supervisor(home: Home, environ: Mapping[str, str], say: Say) -> NoRet
     shared = chosen(environ)
     folder = RunFolder(home.root, shared.label if shared else EMBEDDED)
     unit = environ.get(UNIT_VARIABLE)
+    keys = _checked_keys(folder, shared, environ)
     line = _supervisor_line(home, shared, environ, say)
     if folder.is_held():
         state = folder.read_state()
@@ -208,6 +243,7 @@ def become_supervisor(home: Home, environ: Mapping[str, str], say: Say) -> NoRet
         say(f"Taking over from process {state['pid']}.")
         end_process(state["pid"], state["pid_start"], HAND_OVER_S)
     folder.shut_down.unlink(missing_ok=True)
+    _remember(folder, shared, environ, keys)
     line += ["--foreground", *(["--unit", unit] if unit else [])]
     os.chdir("/")
     os.execve(line[0], line, _environment(environ))
@@ -243,10 +279,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     for name in ("BEATCTL_LOOP_ID", "BEATCTL_LOOP_SCHEDULE"):  # one loop's, where its start is what brings them back
         own.pop(name, None)
     own.pop(UNIT_VARIABLE, None)  # nor is one that it starts the unit's
-    for name, value in environ.items():
-        if name == "TEMPORAL_CONFIG_FILE" or (name.startswith("TEMPORAL_TLS_") and name.endswith("_PATH")):
-            own[name] = os.path.abspath(value)
-    return own
+    return own | profile.whole_paths(environ) | payload_key.whole_paths(environ)
 
 
 def _start_in_background(folder: RunFolder, line: list[str], environ: Mapping[str, str]) -> None:

@@ -33,13 +33,15 @@ from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, Wo
 
 from beatctl import __version__
 from beatctl.activities.home import Home
-from beatctl.worker import concurrency, heartbeat, log_lines, server_settings
+from beatctl.worker import concurrency, heartbeat, log_lines, payload_key, server_settings
 from beatctl.worker.connection import Connection, ServerUnreachable, connect
 from beatctl.worker.crashes import guarded
 from beatctl.worker.hosts import Host, this_host
 from beatctl.worker.isolation import python_module
 from beatctl.worker.leaving import leave
+from beatctl.worker.payload_key import BadPayloadKey
 from beatctl.worker.pollers import NameTaken, refuse_a_second_home
+from beatctl.worker.profile import BadProfile
 from beatctl.worker.run_folder import RunFolder, process_start, write_json
 from beatctl.worker.telemetry import settings as telemetry
 
@@ -144,7 +146,7 @@ async def run(home: Home, connection: Connection) -> None:
         worker = build_worker(client, queue, workflows, hosted, executor, deployment(connection), [*watching, *edges])
         folder = RunFolder(home.root, connection.label).create()
         beside = [
-            asyncio.create_task(_announce(client, queue, folder)),
+            asyncio.create_task(_announce(client, queue, folder, connection)),
             asyncio.create_task(_beat(folder)),
             asyncio.create_task(look_for_lost_loops(client, home, connection)),
         ]
@@ -203,7 +205,7 @@ async def _settle(client: Client, connection: Connection) -> None:
         log.warning("could not settle the namespace %s: %s", client.namespace, problem)
 
 
-async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
+async def _announce(client: Client, queue: str, folder: RunFolder, connection: Connection) -> None:
     """Tell the supervisor when the server has seen this worker ask for work."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
@@ -225,6 +227,7 @@ async def _announce(client: Client, queue: str, folder: RunFolder) -> None:
             "started": time.time(),
             "version": __version__,
             "concurrency": concurrency.read(os.environ),
+            "keys": [] if connection.embedded else [key.id for key in payload_key.keys(os.environ)],
         },
     )
     log.info("takes work from %s on %s", queue, client.service_client.config.target_host)
@@ -278,7 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
     _start_runtime(home, connection)
     try:
         asyncio.run(run(home, connection))
-    except (ServerUnreachable, NameTaken) as problem:
+    except (ServerUnreachable, BadProfile, BadPayloadKey, NameTaken) as problem:
         print(problem, file=sys.stderr)  # noqa: T201
         return 3
     return 0

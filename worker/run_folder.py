@@ -105,6 +105,7 @@ class RunFolder:
         self.state = self.root / "supervisor.json"
         self.worker = self.root / "worker.json"
         self.ports = self.root / "ports.json"
+        self.connection = self.root / "connection.json"
         self.shut_down = self.root / "shut-down"
         """There when the user said `down`: only `start`, `up`, `resume` and `cancel` bring things back then."""
 

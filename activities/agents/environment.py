@@ -30,6 +30,7 @@ _ADDED = re.compile(
   | OPENCODE(_(PID|TERMINAL|RUN_ID|PROCESS_ROLE))?
   | GIT_CONFIG_(KEY|VALUE)_\d+
   | BEATCTL_(TRY|LOOP|ITERATION|STEP|SCORE_FILE|RUN)(_.*)?
+  | BEATCTL_PAYLOAD_KEY(_FILE)?
     """,
     re.VERBOSE,
 )
@@ -65,12 +66,19 @@ _MARKED: dict[str, dict[str, str]] = {
 }
 
 
+_SERVER_SECRETS = frozenset(("TEMPORAL_API_KEY", "TEMPORAL_TLS_CLIENT_KEY_DATA"))
+"""They open the server that the loop is on, where it is on a shared one; else they are the user's project's."""
+
+
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without what an outer agent, an outer loop or a git hook added. Pure."""
+    """`environ` without what an outer agent, an outer loop or a git hook added, and without the keys of the loop's
+    Temporal server. Pure."""
     return {name: value for name, value in environ.items() if not _is_added(name, value, environ)}
 
 
 def _is_added(name: str, value: str, environ: Mapping[str, str]) -> bool:
     if name in _GIT_LOCAL or (_ADDED.fullmatch(name) and not _SETTINGS.fullmatch(name)):
+        return True
+    if name in _SERVER_SECRETS and (environ.get("BEATCTL_PROFILE") or environ.get("TEMPORAL_ADDRESS")):
         return True
     return any(marker in environ and values.get(name) == value for marker, values in _MARKED.items())

@@ -17,6 +17,7 @@ from beatctl.cli.problems import Usage
 CLIENTS = ("claude", "codex", "gemini")
 _PLACES = (
     *("BEATCTL_HOME", "BEATCTL_CONFIG", "BEATCTL_TEMPORAL_CLI", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"),
+    *("BEATCTL_PROFILE", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE", "BEATCTL_PAYLOAD_KEY_FILE"),
     *("CODEX_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"),
 )
 """Variables by which beatctl and the agents find what is theirs."""
