@@ -14,6 +14,7 @@ from beatctl.cli.attached import is_ci
 from beatctl.cli.limit_options import flag_of
 from beatctl.cli.loops import Loops, new_id
 from beatctl.cli.output import out, out_json, say, visible
+from beatctl.cli.preparing import told_connection
 from beatctl.cli.problems import Problem, Unavailable, Usage
 from beatctl.cli.settings import KEYS, Setting, typed_of
 from beatctl.cli.start_options import choose
@@ -65,7 +66,7 @@ def start_there(loops: Loops, told: Mapping[str, Setting], *, as_json: bool) -> 
             "Name it: --profile NAME, or TEMPORAL_ADDRESS.",
             help_of="start",
         )
-    say(f"Temporal server: {shared.address}, namespace {shared.namespace}")
+    say(f"Temporal server: {told_connection(shared, loops.environ)}")
     ends_with_us = typed.foreground or is_ci(loops.environ)
     loop = new_id({status.id for status in loops.all()})
     status = elsewhere.reach(

@@ -34,7 +34,9 @@ def setup_cluster(
     names. What is there stays as it is.
     """
     from beatctl.cli.preparing import told_connection
+    from beatctl.worker import payload_key, remembered
     from beatctl.worker.connection import chosen
+    from beatctl.worker.run_folder import RunFolder
 
     loops = Loops()
     try:
@@ -53,6 +55,10 @@ def setup_cluster(
         )
     say(f"Temporal server: {told_connection(connection, loops.environ)}")
     steps = _set_up(loops, connection, lasting, dry_run=dry_run)
+    if not dry_run:
+        # From now on nothing is sent there in the clear by mistake.
+        keys = payload_key.keys(loops.environ)
+        remembered.remember(RunFolder(loops.home.root, connection.label), loops.environ, keys)
     lacks = [step for step in steps if step.state == "lacking"]
     if as_json:
         about = {"address": connection.address, "namespace": connection.namespace, "profile": connection.profile}

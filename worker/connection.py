@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from beatctl.activities.home import Home
 from beatctl.worker import payload_key, profile
-from beatctl.worker.run_folder import EMBEDDED
+from beatctl.worker.run_folder import EMBEDDED, RunFolder
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -109,14 +110,18 @@ async def check(connection: Connection, environ: Mapping[str, str]) -> None:
 
 
 def _converter(connection: Connection, environ: Mapping[str, str]) -> DataConverter:
-    """On beatctl's own server nothing is encrypted: its database lies beside the ledger, which holds the same."""
+    """On beatctl's own server nothing is encrypted: its database lies beside the ledger, which holds the same. Raises
+    BadPayloadKey, also where this home has encrypted on the server and no key is given now."""
     from beatctl.worker.data_converter import data_converter
 
     if connection.embedded:
         return data_converter
+    from beatctl.worker import remembered
     from beatctl.worker.codec import with_codec
 
-    return with_codec(data_converter, payload_key.keys(environ))
+    keys = payload_key.keys(environ)
+    remembered.check_key(RunFolder(Home.locate(environ).root, connection.label), keys)
+    return with_codec(data_converter, keys)
 
 
 def _reason(problem: Exception) -> str:

@@ -178,7 +178,7 @@ def _checked_keys(folder: RunFolder, shared: Connection | None, environ: Mapping
     if shared is None:
         return []
     keys = payload_key.keys(environ)
-    payload_key.check_against(keys, remembered.key_id(folder), shared.label, folder.connection)
+    remembered.check_key(folder, keys)
     return keys
 
 

@@ -24,9 +24,10 @@ def remember(folder: RunFolder, environ: Mapping[str, str], keys: list[Key]) -> 
         write_json(folder.create().connection, known)
 
 
-def key_id(folder: RunFolder) -> str | None:
-    """The key that encrypts on this connection; None where nothing is encrypted."""
-    return read_json(folder.connection).get("key")
+def check_key(folder: RunFolder, keys: list[Key]) -> None:
+    """Whether what was encrypted on this connection so far would go on to be. Raises BadPayloadKey."""
+    known = read_json(folder.connection).get("key")
+    payload_key.check_against(keys, known, folder.label, folder.connection)
 
 
 def recalled(folder: RunFolder, environ: Mapping[str, str]) -> dict[str, str]:
