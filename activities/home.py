@@ -41,6 +41,16 @@ class LoopFolder:
         return self.root / "environment.json"
 
     @property
+    def notify(self) -> Path:
+        """Where the loop's notifications go, as JSON; secret, mode 0600, deleted after the last one."""
+        return self.root / "notify.json"
+
+    def forget_secrets(self) -> None:
+        """Delete what is kept for no longer than the loop lives."""
+        self.environment.unlink(missing_ok=True)
+        self.notify.unlink(missing_ok=True)
+
+    @property
     def workspace(self) -> Path:
         """What the workspace keeps: private git directory, copies of what an agent could destroy, manifests."""
         return self.root / "workspace"

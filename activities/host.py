@@ -25,6 +25,8 @@ from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Status
 from beatctl.activities.missing_files import MissingInput
 from beatctl.activities.notes import NotesInput
+from beatctl.activities.notify.happened import NotifyInput
+from beatctl.activities.notify.telling import Teller
 from beatctl.activities.processes import Spawner
 from beatctl.activities.reopen_workspace import Reopened, ReopenInput
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
@@ -42,6 +44,7 @@ class Activities:
         self._ledger = Ledger(home.ledger)
         self._spawner = spawner
         self._turns = turns
+        self._teller = Teller(home)
 
     def _hold(self, loop: str, ticket: Ticket | None) -> Hold:
         return Hold(self._home.loop(loop), self._ledger, ticket)
@@ -62,6 +65,7 @@ class Activities:
             self.look_up,
             self.publish_status,
             self.close_workspace,
+            self.notify,
         ]
 
     @activity.defn
@@ -152,6 +156,10 @@ class Activities:
         self._turns.heard(given.status)
         with held(self._hold(given.status.id, given.ticket), concluded=True):
             return conclude.close_workspace(self._home, self._ledger, given)
+
+    @activity.defn
+    async def notify(self, given: NotifyInput) -> None:
+        await self._teller.tell(given)
 
 
 @contextlib.contextmanager

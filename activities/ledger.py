@@ -250,6 +250,8 @@ class Status(BaseModel):
     """What of the folder could not be protected, in sentences."""
     sessions: list[Session] = []
     """With `--memory session`: those that the agents' next runs go on with."""
+    notify_problems: list[str] = []
+    """Where its latest message could not be sent to; `status` adds it, it is not in the ledger."""
     version: int = 0
     """Grows with each change; an older status never replaces a newer one."""
 

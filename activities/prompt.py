@@ -9,8 +9,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 from beatctl.activities import packed, prompt_memory, prompt_template
+from beatctl.activities.figures import number
 from beatctl.activities.ledger import Experiment
-from beatctl.activities.prompt_memory import DEFAULT_BUDGET, Heads, Told, number
+from beatctl.activities.prompt_memory import DEFAULT_BUDGET, Heads, Told
 from beatctl.activities.run_files import tries_in
 
 Memory = Literal["none", "last", "ledger", "session"]

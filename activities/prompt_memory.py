@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from beatctl.activities.figures import number
 from beatctl.activities.ledger import Experiment
 
 DEFAULT_BUDGET = 4000
@@ -160,10 +161,3 @@ def experiment_line(row: Experiment, *, whole: bool = False) -> str:
         why = f"{same}; {why}" if why else same
     score = "" if row.score is None else f" {number(row.score)}"
     return f"#{row.iteration} {row.verdict}{score}" + (f" ({why})" if why else "") + (f": {words}" if words else "")
-
-
-def number(value: float | None) -> str:
-    """A score as people write it: 171204, 0.4213, never 171204.0."""
-    if value is None:
-        return "none"
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)

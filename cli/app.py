@@ -50,6 +50,9 @@ COMMANDS = {
     "undo": Entry("change:undo", "Put the folder back as it was.", "beatctl undo k3f9"),
     "gc": Entry("gc.command:gc", "Free what ended loops left.", "beatctl gc --older-than 30d"),
     "agents": Entry("agents:agents", "List the agents, or check that one works.", "beatctl agents check claude"),
+    "notify": Entry(
+        "notify:notify", "Say where loops' messages go, or send a test.", "beatctl notify test --notify ntfy://my-topic"
+    ),
     "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
     "mcp": Entry("mcp.command:mcp", "Let agents start and steer loops, by MCP.", "beatctl mcp"),
     "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),

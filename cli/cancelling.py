@@ -147,6 +147,6 @@ def _close_here(loops: Loops, status: Status) -> Status:
         }
     )
     loops.ledger.write(ended)
-    folder.environment.unlink(missing_ok=True)
+    folder.forget_secrets()
     release(loops.home, Path(status.worktree or status.directory), status.id)
     return ended

@@ -13,6 +13,7 @@ from beatctl.cli import elsewhere, render, service
 from beatctl.cli.attached import is_ci
 from beatctl.cli.limit_options import flag_of
 from beatctl.cli.loops import Loops, new_id
+from beatctl.cli.notifications import refuse_to_travel
 from beatctl.cli.output import out, out_json, say, visible
 from beatctl.cli.preparing import told_connection
 from beatctl.cli.problems import Problem, Unavailable, Usage
@@ -90,6 +91,7 @@ def wanted_of(told: Mapping[str, Setting]) -> Wanted:
 
     typed = typed_of(told)
     chosen = choose(typed)
+    refuse_to_travel(told)
     host = typed.on or ""
     if not hosts.is_name(host):
         raise Usage(f"{typed.named('on')} {host!r} can't be a host's name.", help_of="start")

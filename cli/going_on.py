@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beatctl.cli import freed, problems, render, service, starting
+from beatctl.cli import freed, notifications, problems, render, service, starting
 from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.output import out, say
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.ledger import Status
     from beatctl.activities.reopen_workspace import Found
+    from beatctl.cli.notifications import Notifications
     from beatctl.worker.local import Running
     from beatctl.workflows.spec import Limits, LoopSpec
     from beatctl.workflows.state import LoopState
 
 _ENDING_S = 10.0
+_TELLING_S = 90.0
+"""More, for its last message where nothing answers."""
 _POLL_S = 0.1
 
 
@@ -44,6 +47,7 @@ class Plan:
     """As it ended."""
     spec: LoopSpec
     state: LoopState
+    notify: Notifications | None
     words: str
     """From where it goes on, for the person."""
 
@@ -66,7 +70,7 @@ def go_on(loops: Loops, status: Status, typed: TypedLimits, *, detach: bool, for
     except KeyboardInterrupt:
         say(f"Interrupted: {status.id} is as it ended, the folder is untouched.")
         return problems.DETACHED
-    head, *more = in_force(shown, plan.spec.agent, plan.spec.fallback)
+    head, *more = in_force(shown, plan.spec.agent, plan.spec.fallback, plan.notify)
     for line in (head, f"  goes on   {plan.words}", *more):
         say(line)
     if detach:
@@ -107,7 +111,21 @@ def planned(loops: Loops, status: Status, typed: TypedLimits) -> Plan:
     if using is not None:
         raise folder_in_use(using.id)
     words = _words(status, _found(loops, status, state))
-    return Plan(status, spec.model_copy(update={"agent": _agent(spec, loops.environ)}), state, words)
+    told = _notifications(status, spec, loops.environ)
+    changes = {"agent": _agent(spec, loops.environ), "notify": told.on if told is not None else []}
+    return Plan(status, spec.model_copy(update=changes), state, told, words)
+
+
+def _notifications(status: Status, spec: LoopSpec, environ: Mapping[str, str]) -> Notifications | None:
+    """Where its messages go now, by variables and files: what was typed for it was forgotten with its end. Raises
+    Usage."""
+    told = notifications.of_configuration(Path(spec.origin or spec.worktree), environ)
+    if told is None and spec.notify:
+        say(
+            f"Where {status.id} sent its messages was forgotten with its end: it goes on without. "
+            "To be told, write notify into your config.toml, or set BEATCTL_NOTIFY."
+        )
+    return told
 
 
 def iterations_done(status: Status) -> int:
@@ -230,7 +248,7 @@ def begin_again(loops: Loops, plan: Plan) -> Status:
     environ = service.environ_of(status, loops.environ)
     running = service.ensure(loops, environ)
     spec = plan.spec.model_copy(update=starting.placed(loops, running, status.id))
-    _wait_for_the_end(status, running, environ)
+    _wait_for_the_end(loops, status, running, environ)
     with being_started(loops.folder(status.id)):
         return _started(loops, plan, spec, running, environ)
 
@@ -247,6 +265,7 @@ def _started(loops: Loops, plan: Plan, spec: LoopSpec, running: Running, environ
         starting.claim_folder(loops, root, status.id)
         claimed = True
         starting.write_folder(loops, status.id, Path(spec.directory))
+        notifications.keep(loops, status.id, plan.notify, Path(spec.directory))
         asked_server = True
         given = LoopInput(spec=spec, state=plan.state)
         service.with_client(running, environ, lambda client: starting.start_workflow(client, loops, given, again=True))
@@ -256,7 +275,7 @@ def _started(loops: Loops, plan: Plan, spec: LoopSpec, running: Running, environ
             with contextlib.suppress(Exception):
                 service.with_client(running, environ, lambda client: starting.terminate(client, status.id))
         if claimed:
-            loops.folder(status.id).environment.unlink(missing_ok=True)
+            loops.folder(status.id).forget_secrets()
             with contextlib.suppress(OSError):
                 release(loops.home, root, status.id)
         now = loops.status(status.id)
@@ -295,13 +314,13 @@ def go_on_from_ledger(loops: Loops, status: Status, typed: TypedLimits) -> Statu
     return until(loops, status.id, lambda now: now.version > status.version)
 
 
-def _wait_for_the_end(status: Status, running: Running, environ: Mapping[str, str]) -> None:
+def _wait_for_the_end(loops: Loops, status: Status, running: Running, environ: Mapping[str, str]) -> None:
     """The ledger knows of a loop's end a moment before the server does. Raises Unavailable."""
     from temporalio.client import WorkflowExecutionStatus
 
     async def look(client: Client) -> bool:
         handle = client.get_workflow_handle(service.workflow_id(status.id))
-        end = time.monotonic() + _ENDING_S
+        end = time.monotonic() + _ENDING_S + (_TELLING_S if loops.folder(status.id).notify.exists() else 0)
         while True:
             found = await handle.describe(rpc_timeout=service.RPC_LIMIT)
             if found.status != WorkflowExecutionStatus.RUNNING:

@@ -62,7 +62,10 @@ def _write_file(file: str, force: bool, as_json: bool) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
     guessed, by = guess(path.absolute().parent) if where is None else ({}, None)
     helps = _helps()
-    new = loop_template.settings_file(where, helps) if where else loop_template.loop_file(file, helps, guessed)
+    if where:
+        new = loop_template.settings_file(where, helps, repository=path.name == REPOSITORY_FILE)
+    else:
+        new = loop_template.loop_file(file, helps, guessed)
     kept = write_new(path, file, new, force)
     if as_json:
         out_json({"file": str(path.absolute()), "kept": str(kept.absolute()) if kept else None, "guessed": guessed})

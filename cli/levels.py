@@ -82,7 +82,7 @@ def standing(root: Path | None, environ: Mapping[str, str]) -> list[Place]:
     return places
 
 
-def merged(flags: Typed, file: Level, root: Path, environ: Mapping[str, str]) -> dict[str, Setting]:
+def merged(flags: Typed, file: Level, root: Path | None, environ: Mapping[str, str]) -> dict[str, Setting]:
     """What holds: flag, else environment, loop file, repository, user. Raises Usage."""
     return merge(
         [
@@ -112,7 +112,12 @@ def examine(root: Path | None, file: str | None, environ: Mapping[str, str]) -> 
     found = {
         "config": [{"path": str(place.path), "level": place.level, "exists": place.is_there()} for place in places],
         "settings": [
-            {"name": name, "value": held[name].value, "level": held[name].level, "source": held[name].source}
+            {
+                "name": name,
+                "value": _may_be_shown(name, held[name]),
+                "level": held[name].level,
+                "source": held[name].source,
+            }
             for name in (*KEYS, *HOST_KEYS)
             if name in held
         ],
@@ -140,12 +145,16 @@ def told(settings: Mapping[str, Setting], environ: Mapping[str, str]) -> list[st
         if setting.level == "loop file":
             by_place.setdefault(_file_of(setting), []).append(word)
         elif setting.level == "environment":
-            by_place[f"{setting.source}={shown_value(setting.value)}"] = []
+            by_place[f"{setting.source}={shown_value(_may_be_shown(name, setting))}"] = []
         elif setting.level != "flag":
             # Nobody named this file just now: what it says is shown, commands above all.
-            by_place.setdefault(_file_of(setting), []).append(f"{word} {shown_value(setting.value)}")
+            by_place.setdefault(_file_of(setting), []).append(f"{word} {shown_value(_may_be_shown(name, setting))}")
     parts = [f"{place}: {', '.join(words)}" if words else place for place, words in by_place.items()]
     return [f"Settings from {'; '.join(parts)}"] * bool(parts) + misspelt(environ)
+
+
+def _may_be_shown(name: str, setting: Setting) -> Value:
+    return {**KEYS, **HOST_KEYS}[name].shown(setting.value)
 
 
 def shown_value(value: Value) -> str:

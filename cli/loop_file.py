@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from beatctl.activities.notify.addresses import FROM_ENVIRONMENT
 from beatctl.cli import agent_tables, units
 from beatctl.cli.problems import Usage
 from beatctl.cli.settings import HOST_KEYS, KEYS, Key, Setting, Value, nearest, typed_of
@@ -55,6 +56,11 @@ def read(path: Path, shown: str, level: str) -> dict[str, Setting]:
             raise _wrong(
                 f"{where}: {name}: a repository can't give an agent full permissions. Type --permissions full, "
                 "or write it into your own config.toml or the loop file."
+            )
+        if level == "repository" and key.name == "notify" and not _names_variables(told):
+            raise _wrong(
+                f"{where}: {name}: a repository can't say where your results are sent. It may name a variable that "
+                'holds the address: notify = ["env:SLACK_URL"]. Addresses stand in your own config.toml.'
             )
         if key.field in ("directory", "prompt_template"):
             told = str(path.parent / Path(str(told)).expanduser())
@@ -140,7 +146,7 @@ def _key(name: str, value: object, where: str, level: str) -> Key:
     plain = name.replace("-", "_")
     host = HOST_KEYS if level == "user" else {}
     key = {**KEYS, **host}.get(_ALIASES.get(plain, plain))
-    allowed = [*(key for key in KEYS.values() if level == "loop file" or key.everywhere), *host.values()]
+    allowed = [*(key for key in KEYS.values() if _may_give(level, key)), *host.values()]
     if plain in HOST_KEYS and not host:
         raise _wrong(
             f"{where}: {name}: is said of this machine, not of a loop, so it stands in your own config.toml "
@@ -152,12 +158,25 @@ def _key(name: str, value: object, where: str, level: str) -> Key:
         if isinstance(value, dict) and not meant:
             instead = " There are no sections: keys stand one below the other."
         raise _wrong(f"{where}: {name}: no such key.{instead}")
+    if level == "repository" and key.everywhere and not key.in_repository:
+        raise _wrong(
+            f"{where}: {name}: says where your results are sent, so it stands in your own config.toml, in a loop file "
+            "or on the command line."
+        )
     if key not in allowed:
         raise _wrong(
             f"{where}: {name}: says what one loop is about, so it stands in a loop file "
             "(beatctl start -f loop.toml) or on the command line."
         )
     return key
+
+
+def _names_variables(value: Value) -> bool:
+    return isinstance(value, tuple) and all(FROM_ENVIRONMENT.fullmatch(text) for text in value)
+
+
+def _may_give(level: str, key: Key) -> bool:
+    return level == "loop file" or (key.in_repository if level == "repository" else key.everywhere)
 
 
 def _value(key: Key, name: str, value: object, where: str) -> Value:
@@ -167,7 +186,7 @@ def _value(key: Key, name: str, value: object, where: str) -> Value:
     if key.kind == "switch":
         told = value if isinstance(value, bool) else None
     elif isinstance(value, str):
-        told = value if key.kind != "list" else None
+        told = value if key.kind != "list" else (value,) if key.secret else None
         texts = [value]
     elif key.kind == "number" and isinstance(value, int | float) and not isinstance(value, bool):
         told = repr(value)

@@ -89,6 +89,24 @@ GROUPS: dict[str, Sequence[Line]] = {
         Line("memory_budget", "Tokens of a prompt that what it tells of the past may take.", '"4k"'),
         Line("prompt_template", "A file with your own prompt (Jinja2), seen from this file. Example:", '"prompt.j2"'),
     ),
+    "Being told": (
+        Line(
+            "notify",
+            "Where messages about the loop go: env:NAME for an address in a variable, or (not in a repository's "
+            "beatctl.toml) the address itself, such as ntfy://my-topic. Example:",
+            '["env:SLACK_URL"]',
+        ),
+        Line(
+            "notify_on",
+            "What is told: finish (any end), failure, pause, waiting (for a limit's reset), best.",
+            '"finish,failure,pause,waiting"',
+        ),
+        Line(
+            "notify_command",
+            "A command that is told, too: JSON on its standard input. Example:",
+            '"jq -r .title | wall"',
+        ),
+    ),
     "The place": (
         Line("directory", "Work in this folder, seen from this file; by default where you stand. Example:", '"."'),
         Line("on", "Work on this host of a shared Temporal server, where directory is. Example:", '"build-2"'),
@@ -110,9 +128,10 @@ def loop_file(name: str, flags: Mapping[str, str], values: Mapping[str, str]) ->
     return _text(_LOOP_HEAD.format(name=name), list(KEYS), flags, values)
 
 
-def settings_file(where: str, flags: Mapping[str, str]) -> str:
+def settings_file(where: str, flags: Mapping[str, str], *, repository: bool) -> str:
     """The text of a file of settings that hold for many loops. `where`: `in this repository`."""
-    return _text(_SETTINGS_HEAD.format(where=where), [name for name, key in KEYS.items() if key.everywhere], flags, {})
+    names = [name for name, key in KEYS.items() if (key.in_repository if repository else key.everywhere)]
+    return _text(_SETTINGS_HEAD.format(where=where), names, flags, {})
 
 
 def _text(head: str, names: Sequence[str], flags: Mapping[str, str], values: Mapping[str, str]) -> str:

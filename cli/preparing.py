@@ -14,6 +14,7 @@ from beatctl.cli.budget import cannot_tell, still_bounded
 from beatctl.cli.limit_options import DEFAULT_ITERATIONS, unbounded_warning
 from beatctl.cli.loops import Loops, folder_in_use, in_the_way
 from beatctl.cli.memory import refuse_without_sessions, with_template
+from beatctl.cli.notifications import Notifications, notifications
 from beatctl.cli.output import paint, say, visible
 from beatctl.cli.problems import Unavailable, Usage
 from beatctl.cli.settings import Setting, level_of_flags, merge, typed_of
@@ -56,7 +57,7 @@ def prepare(loops: Loops, flags: Typed, file: str | None = None) -> Prepared:
     typed = typed_of(settings)
     if file is None and not (typed.goal or typed.steps) and Path(levels.LOOP_FILE).is_file():
         raise Usage(f"What is the goal? To take it from {levels.LOOP_FILE}: beatctl start -f {levels.LOOP_FILE}")
-    chosen = with_template(choose(typed, file), typed)
+    chosen = replace(with_template(choose(typed, file), typed), notify=notifications(settings, loops.environ))
     for line in levels.told(settings, loops.environ):
         say(line)
     origin = checked_origin(chosen, place, root, loops.home)
@@ -193,7 +194,9 @@ def resolved_fallback(chosen: Chosen, agent: AgentSpec, place: Path, environ: Ma
     return found
 
 
-def in_force(status: Status, agent: AgentSpec, fallback: AgentSpec | None) -> list[str]:
+def in_force(
+    status: Status, agent: AgentSpec, fallback: AgentSpec | None, notify: Notifications | None = None
+) -> list[str]:
     """What holds for a loop that was just started, and how to end it."""
     from beatctl.cli.output import colour
 
@@ -204,6 +207,7 @@ def in_force(status: Status, agent: AgentSpec, fallback: AgentSpec | None) -> li
         *([f"  fallback  {render.agent_words(fallback)}"] if fallback is not None else []),
         f"  limits    {render.limits_line(status.limits, strategy=status.strategy)}",
         f"  folder    {folder_words(status)}",
+        *([f"  tells     {notify.words()}"] if notify is not None else []),
         f"  to end    beatctl stop {status.id} (after the iteration), beatctl cancel {status.id} (now)",
     ]
     return lines + [paint(words, "yellow", on=colours) for words in warnings(status, agent, fallback)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from beatctl.activities.figures import change as change
+from beatctl.activities.figures import score as score
 from beatctl.cli import times
 from beatctl.cli.cells import cells, cut, wrap
 from beatctl.cli.output import paint, visible
@@ -36,29 +37,6 @@ STATE_STYLES = {
     "improved": ("green",),
     "failed": ("red",),
 }
-
-
-def score(value: float | None) -> str:
-    """`171,204`, `0.8731`, `1.2e-07`; `-` for none."""
-    if value is None:
-        return "-"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    if 1e-4 <= abs(value) < 1e9:
-        digits = max(0, 6 - max(1, math.floor(math.log10(abs(value))) + 1))
-        text = f"{value:,.{digits}f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    return f"{value:.6g}"
-
-
-def change(value: float | None, against: float | None) -> str:
-    """How far `value` is from `against`, in percent: `-28.4%`. Empty where that can't be said."""
-    if value is None or against is None or against == 0:
-        return ""
-    percent = (value - against) / abs(against) * 100
-    if percent == 0:
-        return "="
-    return f"{percent:+.1f}%" if abs(percent) >= 0.05 else f"{percent:+.2g}%"
 
 
 def parent_score(row: Row, scores: Mapping[int, float | None]) -> float | None:
@@ -318,6 +296,7 @@ def status_lines(
         *(("note", line) for line in notes_lines(status, columns)),
         ("ended", times.ago(times.local(status.ended_at), at) if over and at and status.ended_at else ""),
         ("why", visible(status.detail) if not status.waiting_until else ""),
+        *(("notify", visible(text)) for text in status.notify_problems),
         ("host", status.host or "" if status.connection != "embedded" else ""),
         ("server", status.connection if status.connection != "embedded" else ""),
         ("web ui", status.ui_url or ""),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from beatctl.activities.notify.addresses import FROM_ENVIRONMENT, NONE, shown
 from beatctl.cli.limit_options import TypedLimits, flag_of
 from beatctl.cli.problems import Usage
 from beatctl.cli.start_options import Typed
@@ -36,6 +37,7 @@ RESERVED = frozenset(
         *("HOME", "HOST", "CONFIG", "TEMPORAL_CLI", "INHIBIT_SLEEP", "UNIT", "FAULT", "TEST_AGENTS"),
         *("CONTINUE_AS_NEW_EVENTS", "LIMIT_MARGIN_S", "HUNG_AFTER_S"),
         *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN", "LOOP_ID", "LOOP_SCHEDULE", "PROFILE"),
+        *("EVENT", "GOAL", "STATE", "OUTCOME", "REASON", "BEST", "BASELINE", "TITLE", "TEXT"),
     )
 )
 """Variables that mean something else: no setting may take one of these names."""
@@ -49,6 +51,8 @@ class Key:
     field: str
     kind: Kind
     is_limit: bool
+    secret: bool = False
+    """Its value is not to be shown."""
 
     @property
     def variable(self) -> str:
@@ -58,6 +62,19 @@ class Key:
     def everywhere(self) -> bool:
         """Whether the environment, beatctl.toml and config.toml may give it; else only flags and the loop file."""
         return self.name not in _ONLY_FOR_THIS_LOOP
+
+    @property
+    def in_repository(self) -> bool:
+        """Whether a repository's beatctl.toml may give it: not what sends the user's results somewhere."""
+        return self.everywhere and self.name != "notify_command"
+
+    def shown(self, value: Value) -> Value:
+        """What may be shown of its value."""
+        if not self.secret:
+            return value
+        if isinstance(value, tuple):
+            return tuple(text if text == NONE or FROM_ENVIRONMENT.fullmatch(text) else shown(text) for text in value)
+        return "…"
 
     @property
     def has_variable(self) -> bool:
@@ -76,7 +93,7 @@ def _keys() -> dict[str, Key]:
                 kind = "switch"
             elif str(each.type).startswith("tuple") and name != "goal":
                 kind = "list"
-            found[name] = Key(name, each.name, kind, is_limit)
+            found[name] = Key(name, each.name, kind, is_limit, bool(each.metadata.get("secret")))
     return found
 
 
@@ -115,7 +132,8 @@ def level_of_flags(typed: Typed) -> dict[str, Setting]:
 
 
 def level_of_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
-    """What variables such as BEATCTL_MAX_ITERATIONS say; an empty one says nothing. Raises Usage."""
+    """What variables such as BEATCTL_MAX_ITERATIONS say, a list's values with spaces between them; an empty one says
+    nothing. Raises Usage."""
     found = {}
     for key in (*KEYS.values(), *HOST_KEYS.values()):
         text = environ.get(key.variable, "")
@@ -124,6 +142,8 @@ def level_of_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
         value: Value = text
         if key.kind == "switch":
             value = _switch(text, key.variable)
+        elif key.kind == "list":
+            value = tuple(text.split())
         found[key.name] = Setting(value, key.variable, key.variable, "environment")
     return found
 

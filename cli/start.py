@@ -149,6 +149,20 @@ def start(
     allow_large: Annotated[
         bool, typer.Option("--allow-large", help="Take huge untracked content into snapshots.")
     ] = False,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--notify", metavar="URL", help="Tell this address (ntfy://topic, env:NAME); several.", show_default=False
+        ),
+    ] = None,
+    notify_on: Annotated[
+        str | None,
+        typer.Option("--notify-on", metavar="WHAT", help="finish,failure,pause,waiting,best.", show_default=False),
+    ] = None,
+    notify_command: Annotated[
+        str | None,
+        typer.Option("--notify-command", metavar="CMD", help="Tell this command, by JSON.", show_default=False),
+    ] = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Return at once.")] = False,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="End the loop with this command (as where CI is set).")
@@ -205,6 +219,9 @@ def start(
         setup_timeout=setup_timeout,
         branch=branch,
         allow_large=allow_large,
+        notify=tuple(notify or ()),
+        notify_on=notify_on,
+        notify_command=notify_command,
         detach=detach,
         foreground=foreground,
         dry_run=dry_run,
@@ -266,7 +283,7 @@ def _launch(loops: Loops, prepared: Prepared, *, detach: bool, ends_with_us: boo
     except KeyboardInterrupt:
         say("Interrupted: nothing was started, the folder is untouched.")
         return problems.DETACHED
-    for line in in_force(status, prepared.agent, prepared.fallback):
+    for line in in_force(status, prepared.agent, prepared.fallback, prepared.chosen.notify):
         say(line)
     if detach:
         if as_json:

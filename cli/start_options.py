@@ -8,11 +8,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from beatctl.cli import units
 from beatctl.cli.limit_options import TypedLimits, flag_of, starting_limits
 from beatctl.cli.problems import Usage
+
+if TYPE_CHECKING:
+    from beatctl.activities.notify.happened import Event
+    from beatctl.cli.notifications import Notifications
 
 STEPS = range(2, 21)
 MOST_SAMPLES = 200
@@ -21,6 +25,9 @@ _DIRECTIONS = ("minimize", "maximize")
 DEFAULT_MEMORY_BUDGET = 4000
 MEMORY_BUDGETS = range(250, 200_001)
 """Tokens, as activities/prompt_memory.py has them, which `start` has no time to import."""
+_EVENTS: tuple[Event, ...] = ("finish", "failure", "pause", "waiting", "best")
+"""As activities/notify/happened.py has them, which `start` has no time to import either."""
+_TOLD = "finish,failure,pause,waiting"
 _LARGEST_TEXT = 512 * 1024
 """Bytes of goal, steps and commands together: they travel through the workflow's history."""
 
@@ -56,6 +63,9 @@ class Typed:
     setup_timeout: str | None = field(default=None, metadata={"number": True})
     branch: str | None = None
     allow_large: bool = False
+    notify: tuple[str, ...] = field(default=(), repr=False, metadata={"secret": True})
+    notify_on: str | None = None
+    notify_command: str | None = field(default=None, repr=False, metadata={"secret": True})
     detach: bool = False
     foreground: bool = False
     dry_run: bool = False
@@ -100,6 +110,8 @@ class Chosen:
     branch: str | None = None
     template: str | None = None
     """The prompt template's text: `start` reads the file."""
+    notify: Notifications | None = None
+    """What is told, and where to: `start` reads variables and tries the addresses."""
 
 
 def choose(typed: Typed, file: str | None = None) -> Chosen:
@@ -127,6 +139,9 @@ def check_values(typed: Typed) -> None:
 def _values(typed: Typed) -> dict[str, Any]:
     """Those fields of Chosen that each come from one value. Raises Usage, BadValue."""
     _refuse_unreadable(typed)
+    notify_events(typed.notify_on, typed.named("notify_on"))
+    if typed.notify_command is not None:
+        _command(typed.notify_command, typed.named("notify_command"))
     return {
         "check": _command(typed.check, typed.named("check")) if typed.check is not None else None,
         "samples": _samples(typed),
@@ -303,6 +318,15 @@ def _arguments(text: str | None, flag: str) -> list[str]:
         raise _usage(f"{flag}: a quote or backslash in it is not closed: {text}") from None
 
 
+def notify_events(text: str | None, flag: str) -> list[Event]:
+    """What is told of, in one order. Raises Usage."""
+    words = [word.strip().lower() for word in (_TOLD if text is None else text).split(",")]
+    for word in words:
+        if word not in set[str](_EVENTS):
+            raise _usage(f'{flag} takes {", ".join(_EVENTS)}, with commas between them, not "{word}".')
+    return [event for event in _EVENTS if event in words]
+
+
 def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
     """The word typed, or the first of `words` where none was."""
     if text is None:
@@ -316,7 +340,7 @@ def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
 def _refuse_unreadable(typed: Typed) -> None:
     """Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor Temporal can carry."""
     names = ("goal", "until", "eval", "check", "agent", "model", "agent_args", "fallback", "setup", "branch", "steps")
-    for name in (*names, "prompt_template"):
+    for name in (*names, "prompt_template", "notify_on", "notify_command"):
         value = getattr(typed, name)
         for text in (value,) if isinstance(value, str) else value or ():
             if any("\ud800" <= character <= "\udfff" for character in text):

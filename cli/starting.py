@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beatctl.cli import service
+from beatctl.cli import notifications, service
 from beatctl.cli.loops import Loops, folder_in_use, new_id, taken, wanted_id
 from beatctl.cli.output import say, visible
 from beatctl.cli.problems import Usage
@@ -74,6 +74,7 @@ def make_spec(
         setup=chosen.setup,
         setup_timeout_s=limits.eval_timeout_s if chosen.setup_timeout_s is None else chosen.setup_timeout_s,
         allow_large=allow_large,
+        notify=chosen.notify.on if chosen.notify is not None else [],
         ui_url=ui_url(running, loop) if running is not None else None,
         connection=running.connection.label if running is not None else "embedded",
         host=this_host(loops.home).name if running is not None else None,
@@ -194,6 +195,7 @@ def _start(
             make_own_worktree(origin, root, chosen.branch)
         claim_folder(loops, root, loop)
         write_folder(loops, loop, directory)
+        notifications.keep(loops, loop, chosen.notify, directory)
         asked_server = True
         given = LoopInput(spec=spec)
         service.with_client(running, loops.environ, lambda client: start_workflow(client, loops, given))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from beatctl.activities.figures import in_words as in_words
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|s|m|h|d)")
 _PLAIN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -94,21 +96,6 @@ def tokens(text: str, flag: str, *, none: str = "no limit") -> int:
     if count > _LARGEST:
         raise BadValue(f"{flag} {text} is more than {_LARGEST:,}" + (f"; 0 means {none}." if none else "."))
     return int(count)
-
-
-def in_words(seconds: float) -> str:
-    """A duration as people say it, at most two units: `450ms`, `45s`, `2m 41s`, `5h 12m`, `3d 4h`."""
-    if 0 < seconds < 1:
-        return f"{max(1, round(seconds * 1000))}ms"
-    if seconds < 10 and seconds != int(seconds):
-        return f"{seconds:.1f}s"
-    left = round(seconds)
-    parts: list[str] = []
-    for unit in ("d", "h", "m", "s"):
-        count, left = divmod(left, int(_SECONDS[unit]))
-        if count or parts:
-            parts.append(f"{count}{unit}" if count else "")
-    return " ".join(part for part in parts[:2] if part) or "0s"
 
 
 def size(count: int) -> str:

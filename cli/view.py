@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beatctl.activities.doing import told
+from beatctl.activities.notify.record import problems
 from beatctl.activities.run_files import tries_of
 from beatctl.cli import elsewhere, render, service
 from beatctl.cli.arguments import Json, Loop, LoopAndNumber, loop_and_number
@@ -31,6 +32,7 @@ def status(loop: Loop = None, as_json: Json = False) -> int:
     found = loops.find(loop)
     service.bring_back_if_gone(loops, found)
     found = elsewhere.with_waiting(loops, found)
+    found = found.model_copy(update={"notify_problems": problems(loops.folder(found.id))})
     if as_json:
         print_status_json(found)
         return 0

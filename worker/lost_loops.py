@@ -67,7 +67,7 @@ def _settle(home: Home, ledger: Ledger, loop: str) -> None:
         overtake(folder)
     ledger.write(now, lasting=True)
     if now.state == "finished":
-        folder.environment.unlink(missing_ok=True)
+        folder.forget_secrets()
         release(home, Path(status.worktree or status.directory), loop)
 
 

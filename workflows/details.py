@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from beatctl.activities.prompt_memory import number
+from beatctl.activities.figures import number
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState
 

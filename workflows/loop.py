@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
 
     from beatctl.activities.conclude import CloseInput, ConcludeInput
     from beatctl.activities.ledger import Status
+    from beatctl.activities.notify.happened import Event
     from beatctl.activities.tickets import Ticket
     from beatctl.workflows import notes
     from beatctl.workflows.agent_runs import run_agents
@@ -25,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from beatctl.workflows.evaluating import evaluate
     from beatctl.workflows.going_on import caught_up, reopen
     from beatctl.workflows.iteration import Edited, Experiment, Undecided, mark
+    from beatctl.workflows.notifying import Notifier
     from beatctl.workflows.spec import Limits
     from beatctl.workflows.state import LoopInput, LoopState
     from beatctl.workflows.stopping import Reason, outcome_of, reason_to_end
@@ -59,6 +61,7 @@ class LoopWorkflow:
         self.spec = given.spec
         self.state = given.state or LoopState(limits=given.spec.limits, started_at=workflow.now().timestamp())
         self.calls = Calls(self.spec, partial(wait_for_resume, self), self.ticket)
+        self._notifier = Notifier(self)
         self.resumed = False
         self.limits_changed = False
         self._published = self.state.version
@@ -124,6 +127,7 @@ class LoopWorkflow:
     @workflow.run
     async def run(self, given: LoopInput) -> Status:
         publisher = asyncio.create_task(self._publish_changes())
+        notifier = asyncio.create_task(self._notifier.run())
         cancelled: BaseException | None = None
         reason: Reason
         workflow.set_current_details(details(self.spec, self.state))
@@ -131,6 +135,8 @@ class LoopWorkflow:
             reason, detail = await self._go()
         except Ended as ended:
             publisher.cancel()
+            await self._notifier.end(ended.status)
+            notifier.cancel()
             return ended.status
         except Stopped:
             reason, detail = "stopped", ""
@@ -141,6 +147,8 @@ class LoopWorkflow:
                 reason, detail, cancelled = "cancelled", "", error
         publisher.cancel()
         status = await self._close(reason, detail)
+        await self._notifier.end(status)
+        notifier.cancel()
         if cancelled is not None:
             raise cancelled
         return status
@@ -153,7 +161,9 @@ class LoopWorkflow:
             kept = await self.calls.look_up()
         if kept.status.state == "finished":
             raise Ended(kept.status)
+        tellings = self.state.tellings
         self.state, self.current = caught_up(kept.status, self.time(), max(kept.ticket, self.state.ticket)), None
+        self.state.tellings = tellings
         heed_cancel()
         return self._continue()
 
@@ -234,6 +244,7 @@ class LoopWorkflow:
         elif self.spec.strategy == "retry" and self.spec.on_fail == "keep" and it.snapshot is not None:
             state.base = mark(it)
         await self.write(it, parent, state.base.snapshot if restore else None)
+        self._notifier.concluded(kept=judged.verdict == "keep")
 
     async def write(self, it: Experiment, parent: int | None, restore: str | None) -> None:
         """Write the row, with the work tree put back to `restore` where that is given."""
@@ -331,6 +342,9 @@ class LoopWorkflow:
 
     def time(self) -> float:
         return self.state.time(workflow.now().timestamp())
+
+    def tell(self, event: Event) -> None:
+        self._notifier.tell(event)
 
     def doing(self, now: str) -> None:
         """Note what the loop does next, for the Web UI."""

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from beatctl.activities.agents.spec import AgentSpec
+from beatctl.activities.notify.happened import Event
 from beatctl.activities.prompt_memory import DEFAULT_BUDGET
 
 Direction = Literal["minimize", "maximize"]
@@ -73,6 +74,8 @@ class LoopSpec(BaseModel):
     setup_timeout_s: float = Field(0.0, ge=0)
     allow_large: bool = False
     """Take huge untracked content into snapshots all the same."""
+    notify: list[Event] = []
+    """What the loop tells of itself; where to is secret, and in its private folder. Empty: nothing."""
     ui_url: str | None = None
     connection: str = "embedded"
     host: str | None = None

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Row, State, Status, Wait, timestamp
+from beatctl.activities.notify.happened import NotifyInput
 from beatctl.activities.sessions import Session
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
@@ -75,6 +76,11 @@ class LoopState(BaseModel):
     """Counts the loop's steps, so that one that was overtaken is known (activities/tickets.py)."""
     notes_kept: bool = True
     """Whether they are written where prompts are made."""
+    tellings: list[NotifyInput] = []
+    """What is still to be told, the first under way."""
+    best_told_at: float | None = None
+    best_untold: bool = False
+    """There is a best since then that nobody was told of."""
     version: int = 0
 
     def count(self, row: Row) -> None:

@@ -10,8 +10,9 @@ from temporalio import workflow
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.ledger import Wait, timestamp
+from beatctl.activities.notify.happened import Event
 from beatctl.activities.run_agent import AgentResult
-from beatctl.workflows.agent_limits import Limit, is_over_at, words
+from beatctl.workflows.agent_limits import Limit, is_over_at, is_worth_telling, words
 from beatctl.workflows.calls import Calls, heed_cancel
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState
@@ -34,6 +35,7 @@ class Waiter(Protocol):
     def doing(self, now: str) -> None: ...
     async def pause(self, reason: str, detail: str) -> list[str]: ...
     def time(self) -> float: ...
+    def tell(self, event: Event) -> None: ...
 
 
 class Stopped(Exception):
@@ -63,6 +65,7 @@ async def wait_for_resume(loop: Waiter, reason: str, detail: str) -> None:
         state.asked = None
     loop.resumed = False
     loop.changed()
+    loop.tell("pause")
     await workflow.wait_condition(lambda: loop.resumed or state.asked == "stop")
     if state.asked == "stop":
         raise Stopped
@@ -127,12 +130,12 @@ async def wait_for_reset(loop: Waiter, agent: AgentSpec, result: AgentResult) ->
             return []
         until = min(until, state.away_until or until)
     try:
-        return await _wait(loop, limit, why, until)
+        return await _wait(loop, limit, why, until, tell=is_worth_telling(tries, until - now))
     finally:
         wait.waited_s = round(max(0.0, _clock(loop) - now), 3)
 
 
-async def _wait(loop: Waiter, limit: Limit, why: str, until: float) -> list[str]:
+async def _wait(loop: Waiter, limit: Limit, why: str, until: float, *, tell: bool) -> list[str]:
     state = loop.state
     loop.resumed = False
     try:
@@ -147,6 +150,9 @@ async def _wait(loop: Waiter, limit: Limit, why: str, until: float) -> list[str]
             state.now = f"waiting until {timestamp(until)}"
             loop.limits_changed = False
             loop.changed()
+            if tell:
+                loop.tell("waiting")
+                tell = False
             try:
                 await workflow.wait_condition(
                     lambda: loop.resumed or loop.limits_changed or state.asked is not None,

@@ -1,6 +1,17 @@
 """Child processes that outlive the worker: one shim each, forked by a spawner; see attempts.py for the protocol."""
 
-from .attempts import CommandSpec, Lost, RunResult, Try, TryState, every_try, latest_try, new_try, save_environment
+from .attempts import (
+    CommandSpec,
+    Lost,
+    RunResult,
+    Try,
+    TryState,
+    every_try,
+    latest_try,
+    new_try,
+    save_environment,
+    save_private,
+)
 from .client import Spawner, StartFailed
 from .waiting import end, end_remains, wait
 
@@ -18,5 +29,6 @@ __all__ = [
     "latest_try",
     "new_try",
     "save_environment",
+    "save_private",
     "wait",
 ]

@@ -145,8 +145,13 @@ def new_try(run: Path, spec: CommandSpec) -> Try:
 
 def save_environment(path: Path, environ: Mapping[str, str]) -> None:
     """Keep an environment for `CommandSpec.environment_file`: private to the user, whole or not there."""
+    save_private(path, dict(environ))
+
+
+def save_private(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object that only the user may read, whole or not at all."""
     draft = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    _write_private(draft, json.dumps(dict(environ)))
+    _write_private(draft, json.dumps(content))
     draft.rename(path)
 
 

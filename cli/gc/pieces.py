@@ -61,7 +61,8 @@ class Look:
     def of_loop(self, status: Status, rows: Mapping[int, Row], spec: str) -> None:
         """What a loop that has ended leaves."""
         outputs = [path for path in (self.folder.runs,) if path.exists()]
-        secrets = [self.folder.environment, *self.folder.root.glob(".environment.json-*")]
+        secrets = [self.folder.environment, self.folder.notify]
+        secrets += self.folder.root.glob(".[en]*.json-*")
         drafts = [path for path in (*secrets, self.folder.root / "applying") if path.exists()]
         if outputs:
             count = sum(1 for path in self.folder.runs.iterdir() if path.is_dir())
@@ -167,7 +168,13 @@ class Look:
 
     def _state(self) -> None:
         """The rest of a loop's folder; the note of what was freed stays."""
-        counted = {self.folder.runs, self.folder.environment, self.folder.root / "applying", self.folder.freed}
+        counted = {
+            self.folder.runs,
+            self.folder.environment,
+            self.folder.notify,
+            self.folder.root / "applying",
+            self.folder.freed,
+        }
         if not self.folder.root.is_dir():
             return
         left = [path for path in self.folder.root.iterdir() if path not in counted]

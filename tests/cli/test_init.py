@@ -68,9 +68,12 @@ def test_a_default_in_the_file_is_the_default_there_is(place: Path, strategy: st
 
 
 def test_a_file_for_all_loops_has_only_the_keys_that_hold_there(place: Path) -> None:
-    text = loop_template.settings_file("in this repository", HELPS)
+    assert set(shown(loop_template.settings_file("of yours", HELPS, repository=False))) == {
+        name for name, key in KEYS.items() if key.everywhere
+    }
+    text = loop_template.settings_file("in this repository", HELPS, repository=True)
     found = shown(text)
-    assert set(found) == {name for name, key in KEYS.items() if key.everywhere}
+    assert set(found) == {name for name, key in KEYS.items() if key.everywhere} - {"notify_command"}
     path = place / "beatctl.toml"
     path.write_text("".join(f"{line}\n" for name, (line, _) in found.items() if name in EXPLAINED))
     assert set(read(path, "beatctl.toml", "repository")) == set(found) & EXPLAINED

@@ -54,7 +54,7 @@ def test_a_flag_of_start_that_no_file_can_set() -> None:
 
 def test_every_flag_reaches_the_loop_through_the_merge() -> None:
     texts = {name: "3" for name in KEYS if KEYS[name].kind in ("text", "number")}
-    given: dict[str, Any] = {"steps": ("a", "b"), **texts}
+    given: dict[str, Any] = {"steps": ("a", "b"), "notify": ("ntfy://a",), **texts}
     given |= {name: True for name in KEYS if KEYS[name].kind == "switch"}
     limits = {KEYS[name].field: given[name] for name in KEYS if KEYS[name].is_limit}
     plain = {KEYS[name].field: given[name] for name in KEYS if not KEYS[name].is_limit}

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beatctl.activities.figures import number
 from beatctl.activities.ledger import Experiment
 from beatctl.activities.prompt import EXAMPLE, Standing, Task, check_template, compose
-from beatctl.activities.prompt_memory import BUDGETS, DEFAULT_BUDGET, number
+from beatctl.activities.prompt_memory import BUDGETS, DEFAULT_BUDGET
 from beatctl.activities.prompt_template import VARIABLES, TemplateProblem
 from beatctl.cli import start_options
 

@@ -1,0 +1,47 @@
+"""A worker that dies while it tells somebody: the message arrives, once more at most, and the loop does not notice."""
+
+from __future__ import annotations
+
+from tests.faults.machine import kill
+from tests.loops.conftest import Loops
+from tests.notify.conftest import Receiver
+from tests.support import wait_until
+
+
+def test_a_message_is_not_lost_with_the_worker_that_sends_it(own_loops: Loops, receiver: Receiver) -> None:
+    loops = own_loops
+    gate = loops.repository.folder.parent / "gate"
+    agent = loops.repository.agent(f"[ $i = 1 ] || while [ ! -e {gate} ]; do sleep 0.05; done; echo $((50 - i)) > n")
+    receiver.held.clear()
+    words = ("--eval", "cat n", "--minimize", "-n", "2", "--notify", receiver.url(), "--notify-on", "best,finish")
+    loop = loops.detached("lower n", "-a", agent, *words)
+    receiver.the(loop, "best")
+    kill(loops, "worker")
+    receiver.held.set()
+    gate.touch()
+    status = loops.finished(loop)
+    assert (status["outcome"], status["iteration"], status["best"]["score"]) == ("improved", 2, 48)
+    receiver.the(loop, "finish")
+    place = loops.beatctl.home / "loops" / loop / "notify.json"
+    wait_until(lambda: not place.exists(), "the addresses to be deleted")
+    assert receiver.events(loop) in (["best", "finish"], ["best", "best", "finish"])
+    assert loops.status(loop)["notify_problems"] == []
+
+
+def test_a_message_of_a_loops_end_is_sent_after_beatctl_was_shut_down_and_is_back(
+    own_loops: Loops, receiver: Receiver
+) -> None:
+    loops = own_loops
+    receiver.held.clear()
+    words = ("--until", "true", "-a", loops.repository.agent("true"), "--notify", receiver.url())
+    loop = loops.start("fix it", *words, expect=0)["id"]
+    receiver.the(loop, "finish")
+    loops.beatctl("down", cwd=loops.repository.folder, expect=0)
+    place = loops.beatctl.home / "loops" / loop / "notify.json"
+    assert place.exists()
+    receiver.held.set()
+    before = len(receiver.got)
+    loops.beatctl("up", "-d", cwd=loops.repository.folder, expect=0)
+    wait_until(lambda: not place.exists(), "the addresses to be deleted")
+    assert receiver.events(loop)[before:] == ["finish"]
+    assert loops.status(loop)["notify_problems"] == []
