@@ -19,7 +19,7 @@ help:
 	@echo "make format       let ruff format and fix"
 	@echo "make chaos        kill worker, server and supervisor KILLS=100 times at random, count what is lost; SEED=1"
 	@echo "make overnight    a loop of 700 iterations with ten kills, then its server's database deleted"
-	@echo "make bench        measure: overhead per iteration, 5,000 of them, recovery, start-up, snapshots, memory"
+	@echo "make bench        measure: overhead per iteration, 5,000 of them, recovery, start-up, snapshots, memory, telemetry"
 	@echo "make test-agents  install claude, codex, gemini and opencode in a cache folder, drive them against a scripted LLM"
 	@echo "make docs         write docs/commands.md anew from the commands' help"
 	@echo "make pictures     take the documents' pictures anew (needs tmux and Chromium)"

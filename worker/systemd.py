@@ -101,6 +101,8 @@ def environment_for(environ: Mapping[str, str]) -> dict[str, str]:
     for name in sorted(environ):
         if re.fullmatch(r"TEMPORAL_TLS_\w+_PATH", name):
             found[name] = os.path.abspath(environ[name])
+        elif re.fullmatch(r"OTEL_\w+", name) and not name.endswith("_HEADERS") and "@" not in environ[name]:
+            found[name] = environ[name]  # headers, and what stands before an @ in a URL, are how one logs in
     return {name: value for name, value in found.items() if value.isprintable()}
 
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beatctl.worker.server_program import find_or_fetch
-from tests.bench import long, loops, many, memory, recovery, snapshots, startup
+from tests.bench import long, loops, many, memory, recovery, snapshots, startup, telemetry
 from tests.bench.figures import heading
 from tests.support import Beatctl, clean_environment, remove_tree
 
-PARTS = ("loop", "no-git", "long", "commands", "recovery", "startup", "memory", "snapshots", "many")
+PARTS = ("loop", "no-git", "long", "commands", "recovery", "startup", "memory", "snapshots", "many", "telemetry")
 LONG = 5000
 
 
@@ -44,6 +44,7 @@ def main() -> None:
         "recovery": lambda: recovery.measure(beatctl, folder / "recovery"),
         "startup": lambda: startup.measure(beatctl, folder / "startup"),
         "memory": lambda: memory.measure(beatctl, folder / "memory"),
+        "telemetry": lambda: telemetry.measure(beatctl, folder / "telemetry", given.iterations or 200),
         "many": lambda: many.measure(beatctl, folder / "many", given.loops),
         "snapshots": lambda: snapshots.measure(beatctl.home, folder / "files", given.files),
     }

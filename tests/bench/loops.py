@@ -25,7 +25,7 @@ def measure(beatctl: Beatctl, folder: Path, iterations: int, *, in_git: bool) ->
         f"an iteration, {'in a git repository' if in_git else 'outside git'} ({iterations} of them, no-op commands)"
     )
     beatctl("up", "-d", cwd=folder, expect=0)
-    before = _cpu(beatctl)
+    before = cpu(beatctl)
     gaps = gaps_of(beatctl, run(beatctl, folder, iterations), iterations)
     edge = min(50, len(gaps) // 2)
     first, last = gaps[:edge], gaps[-edge:]
@@ -36,7 +36,7 @@ def measure(beatctl: Beatctl, folder: Path, iterations: int, *, in_git: bool) ->
     line("last / first", f"{median(last) / median(first):.2f}", "1.10 or less is the aim")
     commands = timed(lambda: [subprocess.run(words, check=True, capture_output=True) for words in COMMANDS], 50)
     line("the two commands alone", f"{1000 * commands:.0f} ms", f"{median(gaps) / commands:.0f} times that")
-    for what, seconds in _cpu(beatctl).items():
+    for what, seconds in cpu(beatctl).items():
         line(f"CPU of {what}", f"{1000 * (seconds - before[what]) / iterations:.0f} ms", "an iteration")
     line(
         "load of this machine", f"{os.getloadavg()[0]:.1f}", f"{os.cpu_count()} cores; over 2 it had other work as well"
@@ -67,7 +67,7 @@ def gaps_of(beatctl: Beatctl, loop: str, iterations: int) -> list[float]:
     return [later - earlier for earlier, later in pairwise(starts)]
 
 
-def _cpu(beatctl: Beatctl) -> dict[str, float]:
+def cpu(beatctl: Beatctl) -> dict[str, float]:
     """Seconds of CPU that server and worker, and the worker's own git commands, have used so far (Linux; else none)."""
     found = running(Home(beatctl.home), beatctl.environ)
     used: dict[str, float] = {}

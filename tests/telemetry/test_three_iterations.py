@@ -17,9 +17,9 @@ from tests.telemetry.receiver import Span
 
 pytestmark = pytest.mark.xdist_group("telemetry")
 
-JUDGED = Counter(["iteration", "invoke_agent agent.sh", "snapshot", "check", "evaluator", "restore"])
+JUDGED = Counter(["iteration", "invoke_agent tinker", "snapshot", "check", "evaluator", "restore"])
 TRACES = {
-    0: JUDGED - Counter(["invoke_agent agent.sh"]),
+    0: JUDGED - Counter(["invoke_agent tinker"]),
     1: JUDGED,
     2: JUDGED,
     3: JUDGED - Counter(["check", "evaluator"]),
@@ -66,13 +66,13 @@ def test_times_are_those_of_what_ran_and_a_part_lies_within_its_iteration(told: 
         whole = root(spans)
         for span in spans:
             assert whole.start <= span.start <= span.end <= whole.end
-        runs = [span for span in spans if span.name in ("invoke_agent agent.sh", "snapshot", "check", "evaluator")]
+        runs = [span for span in spans if span.name in ("invoke_agent tinker", "snapshot", "check", "evaluator")]
         in_order = sorted(runs, key=lambda span: span.start)
         order = ["snapshot", "check", "evaluator"] if row["iteration"] == 0 else [span.name for span in in_order]
         assert [span.name for span in in_order] == order
         if row["agent"] is not None:
             agent = in_order[0]
-            assert agent.name == "invoke_agent agent.sh"
+            assert agent.name == "invoke_agent tinker"
             assert abs(agent.start / 1e9 - datetime.fromisoformat(row["started_at"]).timestamp()) < 0.002
             assert abs((agent.end - agent.start) / 1e9 - row["agent"]["duration_s"]) < 0.002
 
@@ -86,7 +86,7 @@ def test_a_trace_says_what_became_of_the_iteration(told: Told) -> None:
         assert about.get("beatctl.score") == row["score"]
         assert about["beatctl.best"] == (50 if row["iteration"] == 0 else 40)
         assert about["beatctl.strategy"] == "optimize"
-        assert about["beatctl.host"] == whole.resource["beatctl.host"] != ""
+        assert about["beatctl.host"] == whole.resource["beatctl.host"] == three.HOST
     assert [root(traces(told)[number]).attributes["beatctl.verdict"] for number in (1, 2, 3)] == [
         "keep",
         "discard",
@@ -96,11 +96,14 @@ def test_a_trace_says_what_became_of_the_iteration(told: Told) -> None:
 
 def test_an_agent_that_crashed_is_an_error_and_nothing_else_is(told: Told) -> None:
     wrong = {(span.name, span.attributes["beatctl.iteration"]) for span in told.receiver.spans if span.status == 2}
-    assert wrong == {("iteration", 3), ("invoke_agent agent.sh", 3)}
-    crashed = next(span for span in traces(told)[3] if span.name == "invoke_agent agent.sh")
+    assert wrong == {("iteration", 3), ("invoke_agent tinker", 3)}
+    crashed = next(span for span in traces(told)[3] if span.name == "invoke_agent tinker")
     assert crashed.attributes["error.type"] == "exit 7"
     assert crashed.attributes["gen_ai.operation.name"] == "invoke_agent"
-    assert crashed.attributes["gen_ai.agent.name"] == "agent.sh"
+    assert crashed.attributes["gen_ai.agent.name"] == "tinker"
+    worked = next(span.attributes for span in traces(told)[1] if span.name == "invoke_agent tinker")
+    assert (worked["gen_ai.request.model"], worked["gen_ai.conversation.id"]) == ("small", "s-1")
+    assert (worked["beatctl.cost_usd"], worked["beatctl.tokens"]) == (0.25, 1200)
     measured = {
         number: next(span.attributes for span in traces(told)[number] if span.name == "evaluator") for number in (1, 2)
     }
@@ -123,6 +126,8 @@ def test_metrics_are_what_the_ledger_says(told: Told) -> None:
     assert receiver.value("beatctl.loops", beatctl__state="finished") == 1
     assert receiver.value("beatctl.best", beatctl__loop__id=told.loop) == 40
     assert receiver.value("beatctl.score", beatctl__loop__id=told.loop) == 45
+    assert receiver.value("beatctl.cost") == 0.5
+    assert receiver.value("beatctl.tokens") == 2400
     assert receiver.value("beatctl.agent.duration", beatctl__status="done") == 2
     assert receiver.value("beatctl.agent.duration", beatctl__status="failed") == 1
     assert receiver.value("beatctl.evaluator.duration", beatctl__run="evaluator") == 3
@@ -165,7 +170,7 @@ def test_nothing_of_goal_command_output_or_folder_leaves_the_machine(told: Told)
     )
     assert told.loop in sent
     for word in ("wombats", "marmots", "ocelots", "pangolins", str(told.folder)):
-        assert word in f"{three.GOAL} {three.SAID} {three.AGENT} {three.WORDS} {told.folder}"
+        assert word in f"{three.GOAL} {three.AGENT} {three.WORDS} {told.folder}"
         assert word not in sent
 
 

@@ -31,6 +31,7 @@ def test_a_worker_killed_in_the_middle_of_an_iteration_leaves_one_trace_of_it(
             folder = three.repository(place / "repo", environment)
             agent = place / "agent.sh"
             agent.write_text(SLOW.format(began=began, go=go))
+            agent.chmod(0o755)
             words = ("start", "less", "--eval", "cat n", "--minimize", "--agent", str(agent), "-n", "3", "-d", "--json")
             loop = str(beatctl(*words, cwd=folder, expect=0).json["id"])
             wait_until(lambda: began.exists() and began.read_text().split()[-1:] == ["2"], "the second agent")

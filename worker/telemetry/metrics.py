@@ -47,10 +47,18 @@ LOOPS = Metric(
     "Loops by state; of those that are paused or waiting, by reason.",
 )
 SCORE = Metric(
-    "beatctl.score", "gauge", "1", ("beatctl.loop.id", "beatctl.strategy"), "The latest score of a loop that goes on."
+    "beatctl.score",
+    "gauge",
+    "{score}",
+    ("beatctl.loop.id", "beatctl.strategy"),
+    "The latest score of a loop that goes on.",
 )
 BEST = Metric(
-    "beatctl.best", "gauge", "1", ("beatctl.loop.id", "beatctl.strategy"), "The best score of a loop that goes on."
+    "beatctl.best",
+    "gauge",
+    "{score}",
+    ("beatctl.loop.id", "beatctl.strategy"),
+    "The best score of a loop that goes on.",
 )
 FAILURES = Metric(
     "beatctl.failures",
@@ -82,6 +90,7 @@ EVALUATOR_TIME = Metric(
 )
 METRICS = (ITERATIONS, COST, TOKENS, LOOPS, SCORE, BEST, FAILURES, WAITING, AGENT_TIME, EVALUATOR_TIME)
 
+STATES = ("running", "paused", "waiting", "finished")
 BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0)
 """Seconds: from a no-op to an agent that takes hours."""
 
@@ -140,9 +149,12 @@ def observed(ledger: Ledger, connection: str, waits: Waits) -> dict[Metric, Call
         return [(tokens, {"beatctl.strategy": strategy}) for strategy, _, tokens in ledger.spent(connection)]
 
     def loops() -> Points:
+        # Each state at least with 0: that a worker with no loops lives is told from none.
+        counts: dict[tuple[str, str | None], int] = {(state, None): 0 for state in STATES}
+        counts |= {(state, reason): count for state, reason, count in ledger.states(connection)}
         return [
             (count, {"beatctl.state": state} | ({"beatctl.reason": reason} if reason else {}))
-            for state, reason, count in ledger.states(connection)
+            for (state, reason), count in counts.items()
         ]
 
     def each(value: Callable[[Status], float | None]) -> Callable[[], Points]:
