@@ -143,6 +143,19 @@ class Home:
         return self.root / "launches"
 
     @property
+    def schedules(self) -> Path:
+        """A folder for each schedule that was made here."""
+        return self.root / "schedules"
+
+    def schedule(self, name: str) -> Path:
+        """Private to the user (mode 0700)."""
+        return self.schedules / name
+
+    def schedule_environment(self, name: str) -> Path:
+        """The environment of the shell that made the schedule, which its loops get: as JSON, mode 0600."""
+        return self.schedule(name) / "environment.json"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

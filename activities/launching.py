@@ -61,7 +61,7 @@ class Launching:
         self._environment = environment
 
     def all(self) -> list[Callable[..., Any]]:
-        return [self.start_loop, self.wait_for_end, self.end_loop, self.forget_launch]
+        return [self.start_loop, self.wait_for_end, self.end_loop, self.end_others, self.forget_launch]
 
     @activity.defn
     async def start_loop(self, given: Launch) -> str:
@@ -115,17 +115,34 @@ class Launching:
     @activity.defn
     async def end_loop(self, loop: str) -> Status:
         """End the loop as `beatctl cancel` does. Returns its last status, once it has ended."""
-        folder = self._folder()
-        async with beating(), one_at_a_time(folder) as lock:
-            status = await asyncio.to_thread(self._ledger.status, loop)
-            if status is not None and status.state != "finished":
-                said = await run([*self._command, "cancel", loop, "--json"], folder, self._environment(None), lock)
-                status = await asyncio.to_thread(self._ledger.status, loop)
-                if status is not None and status.state != "finished":
-                    raise ApplicationError(f"beatctl cancel {loop} ended with {said.exit_code}: {said.stderr.strip()}")
-            if status is None:
-                raise ApplicationError(f"The ledger has no loop {loop}.", non_retryable=True)
+        async with beating(), one_at_a_time(self._folder()) as lock:
+            return await self._end(loop, lock)
+
+    @activity.defn
+    async def end_others(self, schedule: str) -> None:
+        """End every loop that the schedule has started, those too that it is just starting."""
+        mine = self._folder()
+        async with beating(), one_at_a_time(mine) as lock:
+            for other in await asyncio.to_thread(lambda: sorted(self._home.launches.glob("*/loop"))):
+                if other.parent != mine and re.fullmatch(rf"{re.escape(schedule)}-\d+", other.read_text()):
+                    async with one_at_a_time(other.parent):  # its command has ended
+                        await asyncio.to_thread(remove_tree, bytes(other.parent))
+            for status in await asyncio.to_thread(self._ledger.unfinished):
+                if status.schedule == schedule:
+                    await self._end(status.id, lock)
+
+    async def _end(self, loop: str, lock: int) -> Status:
+        status = await asyncio.to_thread(self._ledger.status, loop)
+        if status is None:
+            raise ApplicationError(f"The ledger has no loop {loop}.", non_retryable=True)
+        if status.state == "finished":
             return status
+        line = [*self._command, "cancel", loop, "--json"]
+        said = await run(line, self._folder(), self._environment(None), lock)
+        status = await asyncio.to_thread(self._ledger.status, loop)
+        if status is None or status.state != "finished":
+            raise ApplicationError(f"beatctl cancel {loop} ended with {said.exit_code}: {said.stderr.strip()}")
+        return status
 
     @activity.defn
     async def forget_launch(self) -> None:

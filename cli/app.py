@@ -25,6 +25,11 @@ class Entry(NamedTuple):
     place: str
     summary: str
     example: str
+    takes_start: bool = False
+    """What follows `--` is for `start`: the command finds it in `ctx.meta[REST]`."""
+
+
+REST = "rest"
 
 
 COMMANDS = {
@@ -53,6 +58,7 @@ COMMANDS = {
     "notify": Entry(
         "notify:notify", "Say where loops' messages go, or send a test.", "beatctl notify test --notify ntfy://my-topic"
     ),
+    "schedule": Entry("", "Start loops at set times.", "beatctl schedule list"),
     "doctor": Entry("doctor:doctor", "Say what is there and what is missing.", "beatctl doctor"),
     "mcp": Entry("mcp.command:mcp", "Let agents start and steer loops, by MCP.", "beatctl mcp"),
     "ui": Entry("engine:ui", "Open a loop in the Temporal Web UI.", "beatctl ui k3f9"),
@@ -66,6 +72,26 @@ COMMANDS = {
         "completion:completion", "Print what makes your shell complete beatctl.", "beatctl completion bash"
     ),
 }
+
+SUBCOMMANDS = {
+    "schedule": {
+        "create": Entry(
+            "schedule.create:create",
+            "Start a loop at set times.",
+            'beatctl schedule create nightly --cron "0 22 * * 1-5" -- "fix the flaky test" --until "npm test"',
+            takes_start=True,
+        ),
+        "list": Entry("schedule.look:list_", "List the schedules.", "beatctl schedule list"),
+        "show": Entry(
+            "schedule.look:show", "Show a schedule and what it has started.", "beatctl schedule show nightly"
+        ),
+        "pause": Entry("schedule.act:pause", "Start nothing more until resumed.", "beatctl schedule pause nightly"),
+        "resume": Entry("schedule.act:resume", "Go on with a paused schedule.", "beatctl schedule resume nightly"),
+        "trigger": Entry("schedule.act:trigger", "Start its loop now, once.", "beatctl schedule trigger nightly"),
+        "delete": Entry("schedule.act:delete", "Delete a schedule; its loops stay.", "beatctl schedule delete nightly"),
+    }
+}
+"""The commands that others are groups of; the first is the group's example, and a group alone is its `list`."""
 
 GROUPS = {
     "Start": "start",
@@ -82,20 +108,26 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class _Command(TyperCommand):
     """A command whose help starts with an example, and which understands what people are used to."""
 
+    path = ""
+    """All its words: `schedule create`."""
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if entry_of(self.path).takes_start and "--" in args:
+            place = args.index("--")
+            args, ctx.meta[REST] = args[:place], args[place + 1 :]
         known = {
             flag: not getattr(param, "is_flag", False)
             for param in self.get_params(ctx)
             if param.param_type_name == "option"
             for flag in (*param.opts, *param.secondary_opts)
         }
-        words, told = habits.flags(self.name or "", _take_profile(args, known), known)
+        words, told = habits.flags(self.path, _take_profile(args, known), known)
         for line in told:
             say(line)
         return list(super().parse_args(ctx, words))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        formatter.write(f"$ {COMMANDS[self.name or ''].example}\n\n")
+        formatter.write(f"$ {entry_of(self.path).example}\n\n")
         self.format_usage(ctx, formatter)
         self.format_help_text(ctx, formatter)
         records = [(param.param_type_name, param.get_help_record(ctx)) for param in self.get_params(ctx)]
@@ -119,17 +151,22 @@ def _take_profile(words: list[str], known: dict[str, bool]) -> list[str]:
 class _Group(TyperGroup):
     """All commands by name; each is made when it is asked for."""
 
+    path = ""
+    entries = COMMANDS
+    headings = GROUPS
+    examples: tuple[str, ...] = _EXAMPLES
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = {
-            name: TyperCommand(name, help=entry.summary, rich_markup_mode=None) for name, entry in COMMANDS.items()
+            name: TyperCommand(name, help=entry.summary, rich_markup_mode=None) for name, entry in self.entries.items()
         }
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return made(cmd_name) if cmd_name in COMMANDS else None
+        return made(f"{self.path} {cmd_name}".strip()) if cmd_name in self.entries else None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        formatter.write("".join(f"$ {example}\n" for example in _EXAMPLES) + "\n")
+        formatter.write("".join(f"$ {example}\n" for example in self.examples) + "\n")
         super().format_help(ctx, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -142,26 +179,64 @@ class _Group(TyperGroup):
         self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        headings = {first: heading for heading, first in GROUPS.items()}
+        headings = {first: heading for heading, first in self.headings.items()}
         sections: list[tuple[str, list[tuple[str, str]]]] = []
-        for name, entry in COMMANDS.items():
+        for name, entry in self.entries.items():
             if name in headings:
                 sections.append((headings[name], []))
             sections[-1][1].append((name, entry.summary))
-        widest = max(map(len, COMMANDS))
+        widest = max(map(len, self.entries))
         for heading, lines in sections:
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(widest), summary) for name, summary in lines])
 
 
+class _Subgroup(_Group):
+    """The commands of a group."""
+
+    def __init__(self, name: str) -> None:
+        self.path = name
+        self.entries = SUBCOMMANDS[name]
+        self.headings = {"Commands": next(iter(self.entries))}
+        self.examples = tuple(entry.example for entry in list(self.entries.values())[:1])
+        super().__init__(
+            name=name,
+            help=COMMANDS[name].summary,
+            context_settings=_SETTINGS,
+            rich_markup_mode=None,
+            options_metavar="",
+        )
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # Before the command's name only, as in `run`.
+        ahead = next((place for place, word in enumerate(args) if word in self.entries), len(args))
+        words = [*_take_profile(args[:ahead], {}), *args[ahead:]]
+        return list(super().parse_args(ctx, habits.subcommand(words, self.entries)))
+
+
+def entry_of(name: str) -> Entry:
+    """Of a command, by all its words."""
+    group, _, last = name.rpartition(" ")
+    return SUBCOMMANDS[group][last] if group else COMMANDS[name]
+
+
+def every_command() -> list[str]:
+    """Each with all its words, the groups' after the group."""
+    return [path for name in COMMANDS for path in (name, *(f"{name} {last}" for last in SUBCOMMANDS.get(name, ())))]
+
+
 def made(name: str) -> Any:
-    """The command of this name, ready to run."""
-    module, _, function = COMMANDS[name].place.partition(":")
+    """The command with these words, ready to run."""
+    if name in SUBCOMMANDS:
+        return _Subgroup(name)
+    module, _, function = entry_of(name).place.partition(":")
     single = typer.Typer(rich_markup_mode=None, add_completion=False)
-    single.command(name, cls=_Command, context_settings=_SETTINGS)(
+    single.command(name.rpartition(" ")[2], cls=_Command, context_settings=_SETTINGS)(
         getattr(import_module(f"beatctl.cli.{module}"), function)
     )
-    return typer.main.get_command(single)
+    command: Any = typer.main.get_command(single)
+    command.path = name
+    return command
 
 
 # Its own --help: Typer's would load pydantic to check a flag that was not given.

@@ -37,7 +37,8 @@ def attach(
             say(f"Cancelling {loop} …")
             status = cancel_loop(loops, left.status)
             left = Left("finished", status) if status.state == "finished" else Left("signal", status)
-            if started_service and not any(other.state != "finished" for other in loops.all()):
+            unfinished = any(other.state != "finished" for other in loops.all())
+            if started_service and not unfinished and not any(loops.home.schedules.glob("*/schedule.json")):
                 _end_service(loops)
     if as_json:
         with contextlib.suppress(BrokenPipeError):

@@ -114,6 +114,7 @@ def down(
                 "agents": [_agent_json(agent) for agent in did.agents],
                 "ended": [_agent_json(agent) for agent in did.ended],
                 "crash_loops": [one.as_json() for one in did.crash_loops],
+                "schedules": did.schedules,
             }
         )
         return 0
@@ -122,6 +123,8 @@ def down(
         out(backoff.words_after(one))
     if did.waiting:
         out(f"Waiting until beatctl up: {', '.join(did.waiting)}")
+    if did.schedules:
+        out(f"Schedules that start nothing until then: {', '.join(did.schedules)}")
     for agent in did.agents:
         out(f"Goes on: {agent.loop} #{agent.iteration} ({agent.run}, process {agent.shim_pid})")
     if did.agents:

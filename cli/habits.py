@@ -19,7 +19,6 @@ _COMMAND_HINTS = {
     "retry": "There are no single tasks to try again. A paused loop goes on with: beatctl resume",
     "pipeline": 'A pipeline is a loop with steps: beatctl start --step "…" --step "…" --until "npm test"',
     "orchestrate": 'There is no orchestrating agent. Say how success is told: beatctl start "…" --until "npm test"',
-    "schedule": "There are no schedules yet. Let cron start a loop: beatctl start -f loop.toml -d",
     "config": "Settings stand in beatctl.toml or config.toml; beatctl doctor shows which hold, and where they stand.",
     "mcp": "There is no MCP server yet.",
     "migrate": "There is nothing to migrate: beatctl's loops are its own.",
@@ -43,7 +42,8 @@ _BY_COMMAND = 'An evaluator is a command: --until "npm test", or --eval "./score
 _TWO_KINDS = "The evaluator tells the kind of loop: --until repeats until it passes, --eval looks for the best score."
 _NO_TASKS = "Each loop begins at once, and one folder has one loop at a time."
 _OWN_WORDS = "Put that into the goal, or into the file your agent reads by itself (CLAUDE.md, AGENTS.md, GEMINI.md)."
-_NOT_YET = "There are no schedules yet. Let cron start the loop: beatctl start -f loop.toml -d"
+_LATER = 'A loop that starts later: beatctl schedule create --at 2027-01-31T22:00 -- "the goal" --until "npm test"'
+_OF_START = 'What start takes stands after --: … --cron "0 22 * * *" -- "the goal" --until "npm test"'
 _LIST = "beatctl list shows every loop with its state; for scripts: beatctl list --json"
 _SHOW = "Every iteration of a loop: beatctl show"
 _AGENT = 'Write agent = "codex" into a loop file or into config.toml (beatctl doctor says where that is).'
@@ -59,7 +59,13 @@ _FLAG_HINTS = {
         **dict.fromkeys(("-p", "--priority", "--deps", "--depends-on"), _NO_TASKS),
         **dict.fromkeys(("-t", "--timeout"), "One run of the agent: --agent-timeout 30m. The whole loop: --for 8h."),
         **dict.fromkeys(("-b", "--buffer", "--max-output-buffer"), "Output is kept whole, in files: beatctl logs"),
-        **dict.fromkeys(("--cron", "--at", "--timezone", "--delay"), _NOT_YET),
+        **dict.fromkeys(("--cron", "--every", "--at", "--timezone", "--delay"), _LATER),
+    },
+    "schedule create": {
+        **dict.fromkeys(
+            ("--until", "--eval", "--minimize", "--maximize", "--step", "--check", "--worktree"), _OF_START
+        ),
+        **dict.fromkeys(("-a", "--agent", "-m", "--model", "-n", "--max-iterations", "--for", "-f", "-C"), _OF_START),
     },
     "list": dict.fromkeys(("--status", "--limit"), _LIST),
     "status": dict.fromkeys(("--history", "--history-limit"), _SHOW),
@@ -103,6 +109,14 @@ def profile(words: Sequence[str], known: Mapping[str, bool]) -> tuple[list[str],
         if known.get(flag) and not equals and left:
             found.append(left.pop(0))  # a value, whatever it looks like
     return found, name
+
+
+def subcommand(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """A group's words with a command of its own at their head: its `list` where none was typed."""
+    if not words:
+        return ["list"]
+    first, *rest = words
+    return [first if first in known else {"ls": "list", "unpause": "resume", "rm": "delete"}.get(first, first), *rest]
 
 
 def flags(name: str, words: Sequence[str], known: Mapping[str, bool]) -> tuple[list[str], list[str]]:

@@ -45,10 +45,10 @@ class Prepared:
     """What its own worktree will be made from, where it gets one."""
 
 
-def prepare(loops: Loops, flags: Typed, file: str | None = None) -> Prepared:
+def prepare(loops: Loops, flags: Typed, file: str | None = None, *, later: bool = False) -> Prepared:
     """Check everything that can be told before anything starts; says what came from the environment and files.
 
-    `file`: the loop file that was named. Raises Usage, Unavailable.
+    `file`: the loop file that was named. `later`: the folder may be in use now. Raises Usage, Unavailable.
     """
     written = levels.loop_file(file)
     place = stood_in(typed_of(merge([level_of_flags(flags), written])))
@@ -61,7 +61,7 @@ def prepare(loops: Loops, flags: Typed, file: str | None = None) -> Prepared:
     for line in levels.told(settings, loops.environ):
         say(line)
     origin = checked_origin(chosen, place, root, loops.home)
-    using = in_the_way(loops.all(), root) if origin is None else None
+    using = in_the_way(loops.all(), root) if origin is None and not later else None
     if using is not None:
         raise folder_in_use(using.id)
     spec = resolved_agent(chosen, place, loops.environ)

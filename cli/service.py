@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from beatctl.activities.ledger import Status
     from beatctl.cli.loops import Loops
+    from beatctl.worker.connection import Connection
     from beatctl.worker.local import Running
 
 T = TypeVar("T")
@@ -155,6 +156,11 @@ def with_loop(
 
 def with_client(running: Running, environ: Mapping[str, str], work: Callable[[Client], Awaitable[T]]) -> T:
     """Do `work` with a client of the server. Raises LoopUnknown, Unavailable."""
+    return with_server(running.connection, environ, work)
+
+
+def with_server(connection: Connection, environ: Mapping[str, str], work: Callable[[Client], Awaitable[T]]) -> T:
+    """The same, whether or not a worker of this home is there."""
     import asyncio
 
     from temporalio.service import RPCError, RPCStatusCode
@@ -162,7 +168,7 @@ def with_client(running: Running, environ: Mapping[str, str], work: Callable[[Cl
     from beatctl.worker.connection import connect
 
     async def reach() -> T:
-        return await work(await connect(running.connection, environ=environ))
+        return await work(await connect(connection, environ=environ))
 
     try:
         return asyncio.run(reach())
@@ -172,6 +178,4 @@ def with_client(running: Running, environ: Mapping[str, str], work: Callable[[Cl
         if error.status == RPCStatusCode.NOT_FOUND:
             raise LoopUnknown("The Temporal server knows no such running loop.") from error
         why = "no answer in time" if error.status == RPCStatusCode.DEADLINE_EXCEEDED else error.message
-        raise Unavailable(
-            f"The Temporal server at {running.connection.address} failed: {why}. See: beatctl doctor"
-        ) from error
+        raise Unavailable(f"The Temporal server at {connection.address} failed: {why}. See: beatctl doctor") from error

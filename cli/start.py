@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Annotated
 
 import typer
@@ -14,6 +16,8 @@ from beatctl.cli.output import out, say
 from beatctl.cli.preparing import Prepared, begin, in_force, named_host, prepare, tell_where
 from beatctl.cli.problems import Usage
 from beatctl.cli.start_options import Typed
+
+_understood: ContextVar[list[tuple[Typed, str | None]] | None] = ContextVar("understood", default=None)
 
 
 def start(
@@ -226,6 +230,10 @@ def start(
         foreground=foreground,
         dry_run=dry_run,
     )
+    wanted = _understood.get()
+    if wanted is not None:
+        wanted.append((flags, file))
+        return 0
     from beatctl.cli.attached import is_ci
 
     loops = Loops()
@@ -247,6 +255,21 @@ def start(
         ends_with_us=typed.foreground or is_ci(loops.environ),
         as_json=as_json,
     )
+
+
+def understood(words: Sequence[str]) -> tuple[Typed, str | None]:
+    """What `start` would be told by these words, and the loop file that they name; nothing is started. Raises as the
+    command itself does."""
+    from beatctl.cli.app import made
+
+    command, wanted = made("start"), list[tuple[Typed, str | None]]()
+    before = _understood.set(wanted)
+    try:
+        with command.make_context("beatctl start", list(words)) as context:
+            command.invoke(context)
+    finally:
+        _understood.reset(before)
+    return wanted[0]
 
 
 def watch(

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,6 @@ async def run(home: Home, connection: Connection) -> None:
     from beatctl.activities.processes import Spawner, faults
     from beatctl.activities.turns import Turns
     from beatctl.worker.edges import Edges
-    from beatctl.worker.launch_environment import launch_environment
     from beatctl.worker.lost_loops import look_for_lost_loops
     from beatctl.worker.packing import Packer
     from beatctl.worker.telemetry.starting import observe
@@ -136,8 +136,8 @@ async def run(home: Home, connection: Connection) -> None:
         turns = Turns(*concurrency.read(os.environ))
         await turns.take_over(home)
         ourselves = python_module("beatctl.cli.entry")
-        launching = Launching(home, ourselves, lambda _: launch_environment(home, connection, os.environ))
-        commands = HostCommands(home, ourselves, lambda: launch_environment(home, connection, os.environ))
+        launching = Launching(home, ourselves, partial(_launch_environment, home, connection))
+        commands = HostCommands(home, ourselves, partial(_launch_environment, home, connection))
         hosted = [*Activities(home, spawner, turns).all(), *launching.all(), *commands.all()]
         workflows = [LoopWorkflow, LaunchWorkflow, HostCommandWorkflow]
         observing = await asyncio.to_thread(observe, telemetry.read(os.environ), home, host, connection.label)
@@ -173,6 +173,13 @@ async def run_until(worker: Worker, stop: asyncio.Event) -> None:
         log.info("stopping")
         await worker.shutdown()
     await running
+
+
+def _launch_environment(home: Home, connection: Connection, schedule: str | None = None) -> dict[str, str]:
+    from beatctl.worker.launch_environment import launch_environment, saved_environment
+
+    saved = saved_environment(home.schedule_environment(schedule)) if schedule is not None else None
+    return launch_environment(home, connection, os.environ, saved)
 
 
 async def _connect_in_time(connection: Connection, stop: asyncio.Event, host: Host) -> Client | None:

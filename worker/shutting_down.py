@@ -43,6 +43,8 @@ class ShutDown:
     """Agents ended by force."""
     crash_loops: list[CrashLoop] = field(default_factory=list)
     """What had been ending again and again."""
+    schedules: list[str] = field(default_factory=list)
+    """Made in this home: where its own server keeps them, they start nothing until that is back."""
 
 
 def shut_down(home: Home, *, force: bool = False) -> ShutDown:
@@ -56,13 +58,14 @@ def shut_down(home: Home, *, force: bool = False) -> ShutDown:
             unfinished = [status.id for status in Ledger(home.ledger).statuses() if status.state != "finished"]
         except sqlite3.Error:  # damaged: whatever runs is found all the same
             unfinished = sorted(folder.name for folder in home.loops.glob("*/"))
+    schedules = sorted(place.parent.name for place in home.schedules.glob("*/schedule.json"))
     found = [pair for loop in unfinished for pair in _running_agents(home, loop)]
     agents = [agent for agent, _ in found]
     if not force:
-        return ShutDown(any(ended), unfinished, agents=agents, crash_loops=crash_loops)
+        return ShutDown(any(ended), unfinished, agents=agents, crash_loops=crash_loops, schedules=schedules)
     # After the worker: it would take an agent's end for a failure and start the next.
     asyncio.run(_end([one for _, one in found]))
-    return ShutDown(any(ended), unfinished, ended=agents, crash_loops=crash_loops)
+    return ShutDown(any(ended), unfinished, ended=agents, crash_loops=crash_loops, schedules=schedules)
 
 
 def _shut_down(folder: RunFolder) -> bool:

@@ -26,6 +26,8 @@ class LaunchInput(Launch):
 
     cancels_loop: bool = False
     """Whether a launch that is cancelled cancels its loop; else it only stops watching."""
+    ends_others: bool = False
+    """Whether the schedule's loops that have not ended are cancelled first."""
 
 
 @workflow.defn(name="Launch")
@@ -36,6 +38,8 @@ class LaunchWorkflow:
     async def run(self, given: LaunchInput) -> Status:
         launch = Launch.model_validate(given.model_dump(include=set(Launch.model_fields)))
         try:
+            if given.ends_others and given.schedule is not None:
+                await self._end_others(given.schedule)
             loop = await self._start(launch)
             workflow.upsert_memo({"loop": loop})
             workflow.set_current_details(f"Loop {loop}")
@@ -83,6 +87,17 @@ class LaunchWorkflow:
             heartbeat_timeout=_HEARTBEAT,
             retry_policy=_RETRY,
             summary=f"cancel {loop}",
+        )
+
+    async def _end_others(self, schedule: str) -> None:
+        await workflow.execute_activity_method(
+            Launching.end_others,
+            schedule,
+            start_to_close_timeout=_NO_LIMIT,
+            heartbeat_timeout=_HEARTBEAT,
+            retry_policy=_RETRY,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=f"cancel what runs of {schedule}",
         )
 
     async def _forget(self) -> None:

@@ -18,6 +18,8 @@ from tests.faults.machine import pid_of
 from tests.schedules.conftest import Host
 from tests.support import wait_until
 
+pytestmark = pytest.mark.xdist_group("schedules")
+
 PASSES = ("--until", "grep -q ok n", "-a", "sh -c 'echo ok > n'")
 
 
