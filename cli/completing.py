@@ -72,7 +72,7 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 def complete(words: Sequence[str], environ: Mapping[str, str]) -> Answer:
     """What fits in place of the last of `words`, which follow the program's name."""
-    from beatctl.cli.app import COMMANDS, made
+    from beatctl.cli.app import COMMANDS, SUBCOMMANDS, entry_of, made
 
     *before, typed = words
     before = _without_profile(before)
@@ -83,9 +83,19 @@ def complete(words: Sequence[str], environ: Mapping[str, str]) -> Answer:
         return _fitting("words", flags if typed.startswith("-") else named, typed)
     if name not in COMMANDS:
         return Answer("words", [])
+    rest = before[before.index(name) + 1 :]
+    if name in SUBCOMMANDS:
+        if not rest:
+            named = [Found(command, entry.summary) for command, entry in SUBCOMMANDS[name].items()]
+            return _fitting("words", named, typed)
+        if rest[0] not in SUBCOMMANDS[name]:
+            return Answer("words", [])
+        name, rest = f"{name} {rest[0]}", rest[1:]
+    if entry_of(name).takes_start and "--" in rest:
+        name, rest = "start", rest[rest.index("--") + 1 :]
     command = made(name)
     params = command.get_params(command.make_context(name, [], resilient_parsing=True))
-    return _of_command(name, params, before[before.index(name) + 1 :], typed, environ)
+    return _of_command(name, params, rest, typed, environ)
 
 
 def _without_profile(words: list[str]) -> list[str]:
@@ -149,6 +159,8 @@ def _values(metavar: str, typed: str, name: str, environ: Mapping[str, str]) -> 
         return _fitting("words", [Found("check", "Run a one-word task with an agent.")], typed)
     if metavar.split(" ")[0] == "LOOP":
         return _fitting("words", _loops(environ, unfinished=name in _ENDS_LOOPS), typed)
+    if metavar == "NAME" and name.startswith("schedule ") and not name.endswith(" create"):
+        return _fitting("words", [Found(schedule) for schedule in _schedules(environ)], typed)
     if metavar in ("FILE", "CMD"):
         return Answer("files", [])
     return Answer("dirs" if metavar == "DIR" else "words", [])
@@ -158,6 +170,13 @@ def _agents(environ: Mapping[str, str]) -> list[str]:
     from beatctl.cli import agent_tables
 
     return list(dict.fromkeys((*AGENTS, *agent_tables.names(environ))))
+
+
+def _schedules(environ: Mapping[str, str]) -> list[str]:
+    """Those that were made in this home."""
+    from beatctl.activities.home import Home
+
+    return sorted(place.parent.name for place in Home.locate(environ).schedules.glob("*/schedule.json"))
 
 
 def _fitting(else_: Literal["words", "files", "dirs"], found: Iterable[Found], typed: str) -> Answer:

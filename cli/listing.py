@@ -129,6 +129,7 @@ def lines(
         _Column("WHEN", 2, lambda loop: when(loop, now)),
         _Column("COST", 4, _cost, right=True),
         _Column("TIME", 6, _time, right=True),
+        _Column("SCHEDULE", 7, lambda loop: loop.schedule or ""),
         _Column("HOST", 3, lambda loop: loop.host or "" if many_hosts else ""),
         _Column("FOLDER", 5, lambda loop: cut_left(visible(from_home(loop.directory, home)), _FOLDER_MOST)),
     ]

@@ -297,6 +297,7 @@ def status_lines(
         ("ended", times.ago(times.local(status.ended_at), at) if over and at and status.ended_at else ""),
         ("why", visible(status.detail) if not status.waiting_until else ""),
         *(("notify", visible(text)) for text in status.notify_problems),
+        ("schedule", status.schedule or ""),
         ("host", status.host or "" if status.connection != "embedded" else ""),
         ("server", status.connection if status.connection != "embedded" else ""),
         ("web ui", status.ui_url or ""),

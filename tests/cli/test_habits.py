@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from beatctl.cli import habits
-from beatctl.cli.app import COMMANDS, made
+from beatctl.cli.app import COMMANDS, every_command, made
 from beatctl.cli.limit_options import TypedLimits, changed_limits
 from beatctl.cli.problems import Usage
 from tests.support import Beatctl
@@ -34,7 +34,7 @@ def test_commands_of_another_name_are_understood(typed: list[str], meant: list[s
     assert habits.command(typed, COMMANDS) == meant
 
 
-@pytest.mark.parametrize("word", ["run", "pipeline", "orchestrate", "schedule", "dashboard", "migrate", "config"])
+@pytest.mark.parametrize("word", ["run", "pipeline", "orchestrate", "dashboard", "migrate", "config"])
 def test_commands_that_are_not_there_get_a_hint(word: str) -> None:
     with pytest.raises(Usage, match=f"^beatctl {word}: "):
         habits.command([word, "x"], COMMANDS)
@@ -131,7 +131,7 @@ def test_habits_are_understood_by_the_command_and_clutter_no_help(beatctl: Beatc
 
 
 def test_no_habit_stands_in_the_way_of_a_flag_of_our_own() -> None:
-    for name in COMMANDS:
+    for name in every_command():
         own = {flag for param in made(name).params for flag in (*param.opts, *param.secondary_opts)}
         words, said = habits.flags(name, sorted(own), dict.fromkeys(own, False))
         assert (words, said) == (sorted(own), [])

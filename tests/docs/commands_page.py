@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from beatctl.cli.app import COMMANDS, made
+from beatctl.cli.app import entry_of, every_command, made
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 _HEAD = """# Commands
@@ -18,8 +18,9 @@ _WIDTH = 100
 
 def page() -> str:
     """The whole page, from the commands as they are now."""
-    index = "\n".join(f"- [`{name}`](#{name}): {entry.summary}" for name, entry in COMMANDS.items())
-    return "\n".join([_HEAD, index, *map(_section, COMMANDS)])
+    names = every_command()
+    index = "\n".join(f"- [`{name}`](#{name.replace(' ', '-')}): {entry_of(name).summary}" for name in names)
+    return "\n".join([_HEAD, index, *map(_section, names)])
 
 
 def _section(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beatctl.cli.app import COMMANDS, made
+from beatctl.cli.app import SUBCOMMANDS, entry_of, every_command, made
 from tests.docs.commands_page import PAGE, page
 
 ROOT = PAGE.parents[1]
@@ -50,13 +50,23 @@ def _commands_in(line: str) -> list[tuple[str, set[str]]]:
     found = []
     for words in re.findall(r"(?:^|[\s$])beatctl ([a-z][a-z-]*(?:\s[^|;&]*)?)", line):
         name, _, rest = words.partition(" ")
-        outside_quotes = re.sub(r"\"[^\"]*\"|'[^']*'", "", rest)
-        found.append((name, set(re.findall(r"(?<!\S)--?[a-zA-Z][\w-]*", outside_quotes))))
+        last, _, after = rest.partition(" ")
+        if last in SUBCOMMANDS.get(name, ()):
+            name, rest = f"{name} {last}", after
+        outside_quotes, dashes, of_start = re.sub(r"\"[^\"]*\"|'[^']*'", "", rest).partition(" -- ")
+        if dashes:
+            assert entry_of(name).takes_start, line
+            found.append(("start", _flags_in(of_start)))
+        found.append((name, _flags_in(outside_quotes)))
     return found
 
 
+def _flags_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<!\S)--?[a-zA-Z][\w-]*", text))
+
+
 def _flags_of(name: str) -> set[str]:
-    assert name in COMMANDS, f"There is no command {name}"
+    assert name in every_command(), f"There is no command {name}"
     return {"-h", "--help"} | {flag for param in made(name).params for flag in (*param.opts, *param.secondary_opts)}
 
 
