@@ -155,6 +155,8 @@ class _Group(TyperGroup):
     entries = COMMANDS
     headings = GROUPS
     examples: tuple[str, ...] = _EXAMPLES
+    options: tuple[tuple[str, str], ...] = ()
+    """Those that are no options of Typer's."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -170,7 +172,7 @@ class _Group(TyperGroup):
         super().format_help(ctx, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        records = [record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))]
+        records = [*self.options, *filter(None, (param.get_help_record(ctx) for param in self.get_params(ctx)))]
         with formatter.section("Options"):
             # No option of Typer's: it would load pydantic to check a text that was not given.
             formatter.write_dl(
@@ -192,7 +194,9 @@ class _Group(TyperGroup):
 
 
 class _Subgroup(_Group):
-    """The commands of a group."""
+    """The commands of a group. Its --help is its own, for the same reason as that of all commands."""
+
+    options = (("-h, --help", "Show this message."),)
 
     def __init__(self, name: str) -> None:
         self.path = name
@@ -206,11 +210,17 @@ class _Subgroup(_Group):
             rich_markup_mode=None,
             options_metavar="",
         )
+        self.add_help_option = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # Before the command's name only, as in `run`.
         ahead = next((place for place, word in enumerate(args) if word in self.entries), len(args))
         words = [*_take_profile(args[:ahead], {}), *args[ahead:]]
+        if words[:1] in (["-h"], ["--help"]):
+            from beatctl.cli.output import out
+
+            out(ctx.get_help())
+            raise typer.Exit
         return list(super().parse_args(ctx, habits.subcommand(words, self.entries)))
 
 

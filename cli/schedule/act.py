@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -86,6 +85,8 @@ def trigger(name: Name, as_json: Json = False) -> int:
 
     The schedule's own times stay. Says which loop that is, or why none was started.
     """
+    import asyncio
+
     from beatctl.cli.schedule import server
 
     loops = Loops()
