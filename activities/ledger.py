@@ -179,6 +179,20 @@ class Mark(BaseModel):
     snapshot: str | None = None
 
 
+class Push(BaseModel):
+    """How a loop's branch was pushed to the repository that it was started from."""
+
+    state: Literal["pushed", "failed", "nothing"]
+    """`nothing`: there was nothing to push."""
+    branch: str | None = None
+    commit: str | None = None
+    kept: int = 0
+    """Experiments that were kept by then."""
+    detail: str = ""
+    """Why it was not pushed, git's words included."""
+    at: str
+
+
 class Status(BaseModel):
     """A loop's status object, as `status --json` prints it."""
 
@@ -224,6 +238,12 @@ class Status(BaseModel):
     """Where `worktree` is a git worktree made for the loop: the top level of the folder it was made from."""
     branch: str | None = None
     """That worktree's branch; for a loop in the user's folder the one `apply` makes."""
+    repo: str | None = None
+    """The URL of the repository that `worktree` is a clone of, made for the loop."""
+    ref: str | None = None
+    """The branch, tag or commit of it that the loop began with."""
+    push: Push | None = None
+    """What became of its branch there; null before the end, and until it was tried."""
     connection: str = "embedded"
     """`embedded`, or `address/namespace` of a shared Temporal server."""
     host: str | None = None

@@ -52,6 +52,7 @@ COMMANDS = {
     "show": Entry("view:show", "Show all experiments, or number N whole.", "beatctl show 12"),
     "diff": Entry("change:diff", "Show what the loop changed.", "beatctl diff --stat"),
     "apply": Entry("apply:apply", "Turn what a loop kept into commits.", "beatctl apply k3f9 --branch smaller-bundle"),
+    "push": Entry("push:push", "Push a loop's branch to the repository it was started from.", "beatctl push k3f9"),
     "undo": Entry("change:undo", "Put the folder back as it was.", "beatctl undo k3f9"),
     "gc": Entry("gc.command:gc", "Free what ended loops left.", "beatctl gc --older-than 30d"),
     "agents": Entry("agents:agents", "List the agents, or check that one works.", "beatctl agents check claude"),

@@ -26,10 +26,13 @@ _WHOLE = 30
 
 
 def server(environ: Mapping[str, str]) -> Connection | None:
-    """The shared server, where one is named."""
+    """The shared server, where one is named. Raises Unavailable where its profile can't be read."""
     from beatctl.worker.connection import chosen
 
-    return chosen(environ)
+    try:
+        return chosen(environ)
+    except service.known_problems() as problem:
+        raise Unavailable(str(problem)) from problem
 
 
 def refuse_here(loops: Loops, word: str) -> None:

@@ -17,6 +17,7 @@ from beatctl.cli.notifications import refuse_to_travel
 from beatctl.cli.output import out, out_json, say, visible
 from beatctl.cli.preparing import told_connection
 from beatctl.cli.problems import Problem, Unavailable, Usage
+from beatctl.cli.repository import check_told
 from beatctl.cli.settings import KEYS, Setting, typed_of
 from beatctl.cli.start_options import choose
 
@@ -98,19 +99,20 @@ def wanted_of(told: Mapping[str, Setting]) -> Wanted:
     if typed.dry_run:
         raise Usage(f"--dry-run measures on this host: type it on {host}, or leave {typed.named('on')} out.")
     place = told.get("directory")
-    if place is None or place.level != "flag":
+    in_clone = check_told(told)
+    if not in_clone and (place is None or place.level != "flag"):
         raise Usage(
-            f"In which folder of {host}? Add -C DIR."
+            f"In which folder of {host}? Add -C DIR, or --repo URL."
             + (f" ({place.named} is a folder of this machine.)" if place is not None else ""),
             help_of="start",
         )
-    if not str(place.value).startswith("/"):
+    if place is not None and not str(place.value).startswith("/"):
         raise Usage(f"-C {place.value}: a folder of another host has to be named whole, such as -C /srv/shop.")
     files: dict[str, str] = {}
     arguments: list[str] = []
     for name, setting in told.items():
         key = KEYS[name]
-        if name in _OURS or (name in ("setup", "setup_timeout") and not typed.worktree):
+        if name in _OURS or (name in ("setup", "setup_timeout") and not (typed.worktree or in_clone)):
             continue
         if key.kind == "switch":
             arguments += [flag_of(key.field)] if setting.value else []
@@ -122,7 +124,7 @@ def wanted_of(told: Mapping[str, Setting]) -> Wanted:
         arguments += ["--prompt-template", "prompt.j2"]
     if typed.goal:
         arguments += ["--", *typed.goal]
-    return Wanted(host, chosen.goal, arguments, str(place.value), files)
+    return Wanted(host, chosen.goal, arguments, str(place.value) if place is not None else None, files)
 
 
 def _text_of(name: str) -> str:

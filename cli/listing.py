@@ -88,6 +88,8 @@ def hints(loops: Loops, known: Sequence[Status]) -> list[str]:
         found.append(f"{loop.id} is paused{why}: beatctl status {loop.id} says why, beatctl resume {loop.id} goes on.")
     if len(paused) > _HINTS:
         found.append(f"{len(paused) - _HINTS} more are paused.")
+    for loop in [one for one in known if one.push is not None and one.push.state == "failed"][:_HINTS]:
+        found.append(f"{loop.id} is not pushed: beatctl status {loop.id} says why, beatctl push {loop.id} tries again.")
     idle = [loop.id for loop in known if loop.state in ("running", "waiting") and not service.is_running(loops, loop)]
     if idle:
         names = ", ".join(idle[:8]) + (f" and {len(idle) - 8} more" if len(idle) > 8 else "")

@@ -110,6 +110,12 @@ GROUPS: dict[str, Sequence[Line]] = {
     "The place": (
         Line("directory", "Work in this folder, seen from this file; by default where you stand. Example:", '"."'),
         Line("on", "Work on this host of a shared Temporal server, where directory is. Example:", '"build-2"'),
+        Line(
+            "repo",
+            "Work in a clone of this repository, and push the result there. Example:",
+            '"git@example.com:shop.git"',
+        ),
+        Line("ref", "With repo: the branch, tag or commit to begin with. Example:", '"main"'),
         Line("worktree", "Work in a git worktree of its own, made from the last commit.", "false"),
         Line("setup", "With worktree: a command that makes it ready. Example:", '"npm ci"'),
         Line("setup_timeout", "Limit of the setup command; by default the evaluator's. Example:", '"10m"'),

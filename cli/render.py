@@ -11,6 +11,7 @@ from beatctl.activities.figures import score as score
 from beatctl.cli import times
 from beatctl.cli.cells import cells, cut, wrap
 from beatctl.cli.output import paint, visible
+from beatctl.cli.repository import push_words
 from beatctl.cli.units import in_words
 from beatctl.cli.worktree import taking_over_words
 
@@ -292,6 +293,8 @@ def status_lines(
         ("now", _now_words(status, now)),
         ("agent", agent_name(status, at)),
         ("folder", status.directory),
+        ("repo", f"{status.repo} {status.ref}" if status.repo else ""),
+        ("branch", push_words(status)),
         ("limits", limits_line(status.limits, strategy=status.strategy) if not (over or status.partial) else ""),
         *(("note", line) for line in notes_lines(status, columns)),
         ("ended", times.ago(times.local(status.ended_at), at) if over and at and status.ended_at else ""),

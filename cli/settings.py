@@ -21,7 +21,7 @@ Kind = Literal["text", "number", "switch", "list"]
 
 _ONLY_FOR_THIS_LOOP = {
     *("goal", "until", "eval", "minimize", "maximize", "direction", "target", "pipeline", "steps", "branch"),
-    *("directory", "on", "detach", "foreground", "dry_run"),
+    *("directory", "on", "repo", "ref", "detach", "foreground", "dry_run"),
     "agent_args",  # they may permit an agent anything, which is not a repository's to say
 }
 _IN_THE_ENVIRONMENT_TOO = {"agent_args"}
@@ -36,7 +36,8 @@ RESERVED = frozenset(
     for name in (
         *("HOME", "HOST", "CONFIG", "TEMPORAL_CLI", "INHIBIT_SLEEP", "UNIT", "FAULT", "TEST_AGENTS"),
         *("CONTINUE_AS_NEW_EVENTS", "LIMIT_MARGIN_S", "HUNG_AFTER_S"),
-        *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN", "LOOP_ID", "LOOP_SCHEDULE", "PROFILE"),
+        *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN", "LOOP_ID", "LOOP_SCHEDULE"),
+        *("PROFILE", "PAYLOAD_KEY", "PAYLOAD_KEY_FILE"),
         *("EVENT", "GOAL", "STATE", "OUTCOME", "REASON", "BEST", "BASELINE", "TITLE", "TEXT"),
     )
 )

@@ -15,6 +15,7 @@ from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, say
 from beatctl.cli.preparing import Prepared, begin, in_force, named_host, prepare, tell_where
 from beatctl.cli.problems import Usage
+from beatctl.cli.repository import in_its_clone
 from beatctl.cli.start_options import Typed
 
 _understood: ContextVar[list[tuple[Typed, str | None]] | None] = ContextVar("understood", default=None)
@@ -130,6 +131,16 @@ def start(
         str | None,
         typer.Option("--on", metavar="HOST", help="Work on this host, in its folder -C.", show_default=False),
     ] = None,
+    repo: Annotated[
+        str | None,
+        typer.Option(
+            "--repo", metavar="URL", help="Work in a clone of its own, and push the result there.", show_default=False
+        ),
+    ] = None,
+    ref: Annotated[
+        str | None,
+        typer.Option("--ref", metavar="REF", help="The branch, tag or commit of --repo.", show_default=False),
+    ] = None,
     worktree: Annotated[
         bool, typer.Option("--worktree", help="Work in a git worktree of its own, made from the last commit.")
     ] = False,
@@ -218,6 +229,8 @@ def start(
         ),
         directory=directory,
         on=on,
+        repo=repo,
+        ref=ref,
         worktree=worktree,
         setup=setup,
         setup_timeout=setup_timeout,
@@ -242,19 +255,20 @@ def start(
         from beatctl.cli.far_start import start_there
 
         return start_there(loops, far, as_json=as_json)
-    prepared = prepare(loops, flags, file)
-    typed = prepared.typed
-    if typed.dry_run:
-        from beatctl.cli.dry_run import dry_run as measure
+    with in_its_clone(loops, flags, file) as (there, given):
+        prepared = prepare(there, given, file)
+        typed = prepared.typed
+        if typed.dry_run:
+            from beatctl.cli.dry_run import dry_run as measure
 
-        return measure(loops, prepared, as_json=as_json)
-    return _launch(
-        loops,
-        prepared,
-        detach=typed.detach,
-        ends_with_us=typed.foreground or is_ci(loops.environ),
-        as_json=as_json,
-    )
+            return measure(there, prepared, as_json=as_json)
+        return _launch(
+            there,
+            prepared,
+            detach=typed.detach,
+            ends_with_us=typed.foreground or is_ci(loops.environ),
+            as_json=as_json,
+        )
 
 
 def understood(words: Sequence[str]) -> tuple[Typed, str | None]:

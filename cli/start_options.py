@@ -58,6 +58,8 @@ class Typed:
     limits: TypedLimits = field(default_factory=TypedLimits)
     directory: str | None = None
     on: str | None = None
+    repo: str | None = None
+    ref: str | None = None
     worktree: bool = False
     setup: str | None = None
     setup_timeout: str | None = field(default=None, metadata={"number": True})
@@ -108,6 +110,10 @@ class Chosen:
     setup_timeout_s: float | None = None
     """None: the evaluator's limit."""
     branch: str | None = None
+    repo: str | None = None
+    """The URL of the repository whose clone the loop works in."""
+    ref: str | None = None
+    """The branch, tag or commit that was made from."""
     template: str | None = None
     """The prompt template's text: `start` reads the file."""
     notify: Notifications | None = None
@@ -159,6 +165,8 @@ def _values(typed: Typed) -> dict[str, Any]:
         "setup": _command(typed.setup, typed.named("setup")) if typed.setup is not None else None,
         "setup_timeout_s": _setup_timeout(typed),
         "branch": _word(typed.branch, typed.named("branch")),
+        "repo": _word(typed.repo, typed.named("repo")),
+        "ref": _word(typed.ref, typed.named("ref")),
     }
 
 
@@ -181,7 +189,7 @@ def _choose(typed: Typed, file: str | None) -> Chosen:
         raise _usage("--dry-run starts no loop that could go on without you: leave -d out.")
     _refuse_setup_here(typed)
     chosen = Chosen(goal=goal, strategy=strategy, evaluator=evaluator, direction=direction, steps=steps, **values)
-    if not chosen.worktree:
+    if not chosen.worktree and chosen.repo is None:
         chosen = replace(chosen, setup=None)
     size = sum(len(text.encode()) for text in (goal, evaluator, chosen.check or "", chosen.setup or "", *steps))
     if size > _LARGEST_TEXT:
@@ -262,9 +270,9 @@ def _refuse_for_retry(typed: Typed, strategy: str) -> None:
 
 def _refuse_setup_here(typed: Typed) -> None:
     """Typed without --worktree it is a mistake; written in a file it waits for a loop that has a worktree."""
-    if typed.setup is not None and not typed.worktree and "setup" not in typed.names:
+    if typed.setup is not None and not (typed.worktree or typed.repo) and "setup" not in typed.names:
         raise _usage(
-            "--setup goes with --worktree, whose folder is new and has nothing that git ignores. "
+            "--setup goes with --worktree or --repo, whose folder is new and has nothing that git ignores. "
             "In your own folder run that command yourself, before the loop takes its baseline."
         )
     if typed.setup_timeout is not None and typed.setup is None and "setup_timeout" not in typed.names:
@@ -340,7 +348,7 @@ def _one_of(text: str | None, flag: str, words: tuple[str, ...]) -> str:
 def _refuse_unreadable(typed: Typed) -> None:
     """Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor Temporal can carry."""
     names = ("goal", "until", "eval", "check", "agent", "model", "agent_args", "fallback", "setup", "branch", "steps")
-    for name in (*names, "prompt_template", "notify_on", "notify_command"):
+    for name in (*names, "prompt_template", "notify_on", "notify_command", "on", "repo", "ref"):
         value = getattr(typed, name)
         for text in (value,) if isinstance(value, str) else value or ():
             if any("\ud800" <= character <= "\udfff" for character in text):

@@ -71,6 +71,8 @@ def make_spec(
         worktree=str(root),
         origin=str(origin.top) if origin is not None else None,
         branch=chosen.branch,
+        repo=chosen.repo,
+        ref=chosen.ref,
         setup=chosen.setup,
         setup_timeout_s=limits.eval_timeout_s if chosen.setup_timeout_s is None else chosen.setup_timeout_s,
         allow_large=allow_large,
@@ -123,6 +125,8 @@ def first_status(spec: LoopSpec, started: float) -> Status:
         worktree=spec.worktree,
         origin=spec.origin,
         branch=spec.branch,
+        repo=spec.repo,
+        ref=spec.ref,
         connection=spec.connection,
         host=spec.host,
         schedule=spec.schedule,
@@ -239,6 +243,8 @@ async def start_workflow(client: Client, loops: Loops, given: LoopInput, *, agai
     from beatctl.worker.hosts import this_host
     from beatctl.workflows.loop import LoopWorkflow
 
+    if given.spec.repo is not None:
+        await _start_push(client, loops, given.spec.id)
     spec, host = given.spec, this_host(loops.home)
     attributes = {
         "BeatctlState": "running",
@@ -268,6 +274,23 @@ async def start_workflow(client: Client, loops: Loops, given: LoopInput, *, agai
         )
     except WorkflowAlreadyStartedError:
         raise taken(spec.id) from None
+
+
+async def _start_push(client: Client, loops: Loops, loop: str) -> None:
+    """Have the loop's branch pushed after its end: asked for before it begins, so that nothing can come between."""
+    from temporalio.common import WorkflowIDConflictPolicy
+
+    from beatctl.worker.hosts import this_host
+    from beatctl.workflows.push import PushWorkflow
+
+    await client.start_workflow(
+        PushWorkflow.run,
+        loop,
+        id=f"beatctl:push:{loop}",
+        task_queue=this_host(loops.home).queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        rpc_timeout=service.RPC_LIMIT,
+    )
 
 
 def _summary(goal: str) -> str:

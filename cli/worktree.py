@@ -99,6 +99,8 @@ def make_own_worktree(origin: Origin, path: Path, branch: str | None) -> None:
 
 def folder_words(status: Status) -> str:
     """Where a loop that was just started works, and what that means for the user's folder."""
+    if status.repo is not None:
+        return f"{status.worktree} (a clone of {status.repo} at {status.ref}; branch {status.branch} is pushed there)"
     if status.origin is None:
         return f"{status.worktree} (in use until the loop ends)"
     branch = f"on branch {status.branch}" if status.branch else "on no branch"

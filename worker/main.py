@@ -121,6 +121,7 @@ async def run(home: Home, connection: Connection) -> None:
     from beatctl.workflows.host_command import HostCommandWorkflow
     from beatctl.workflows.launch import LaunchWorkflow
     from beatctl.workflows.loop import LoopWorkflow
+    from beatctl.workflows.push import PushWorkflow
 
     host = this_host(home)
     client = await _connect_in_time(connection, stop, host)
@@ -139,7 +140,7 @@ async def run(home: Home, connection: Connection) -> None:
         launching = Launching(home, ourselves, partial(_launch_environment, home, connection))
         commands = HostCommands(home, ourselves, partial(_launch_environment, home, connection))
         hosted = [*Activities(home, spawner, turns).all(), *launching.all(), *commands.all()]
-        workflows = [LoopWorkflow, LaunchWorkflow, HostCommandWorkflow]
+        workflows = [LoopWorkflow, LaunchWorkflow, HostCommandWorkflow, PushWorkflow]
         observing = await asyncio.to_thread(observe, telemetry.read(os.environ), home, host, connection.label)
         watching = [*([observing] if observing is not None else []), log_lines.LogLines()]
         edges = [Edges()] if faults.arm(hand_on=True) else []

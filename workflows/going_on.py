@@ -40,6 +40,7 @@ def state_after(status: Status, limits: Limits, now: float, ticket: int) -> Loop
         sessions=[session.model_copy() for session in status.sessions],
         notes=[note.model_copy() for note in status.notes],
         notes_kept=not status.notes,
+        push=status.push,
         version=status.version + 1,
         ticket=ticket,
     )

@@ -69,6 +69,10 @@ class LoopSpec(BaseModel):
     """Where `worktree` is a linked git worktree of the loop's own: the top level of the folder it was made from."""
     branch: str | None = None
     """The branch of the loop's own worktree; elsewhere the one `apply` makes."""
+    repo: str | None = None
+    """The URL of the repository that `worktree` is a clone of, made for the loop; its branch is pushed there."""
+    ref: str | None = None
+    """The branch, tag or commit that was made from."""
     setup: str | None = None
     """Run in the loop's own worktree before the baseline is taken."""
     setup_timeout_s: float = Field(0.0, ge=0)

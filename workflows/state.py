@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Row, State, Status, Wait, timestamp
+from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Push, Row, State, Status, Wait, timestamp
 from beatctl.activities.notify.happened import NotifyInput
 from beatctl.activities.sessions import Session
 from beatctl.workflows.spec import Limits, LoopSpec
@@ -81,6 +81,8 @@ class LoopState(BaseModel):
     best_told_at: float | None = None
     best_untold: bool = False
     """There is a best since then that nobody was told of."""
+    push: Push | None = None
+    """What became of the loop's branch at an earlier end."""
     version: int = 0
 
     def count(self, row: Row) -> None:
@@ -190,6 +192,9 @@ class LoopState(BaseModel):
             worktree=spec.worktree,
             origin=spec.origin,
             branch=spec.branch,
+            repo=spec.repo,
+            ref=spec.ref,
+            push=self.push,
             connection=spec.connection,
             host=spec.host,
             schedule=spec.schedule,

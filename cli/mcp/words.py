@@ -42,10 +42,12 @@ _FLAGS = {
     "--target none": '`target: "none"`',
 }
 _SWITCHES = ("worktree", "allow-large", "commit", "squash", "clear")
+_ONLY_TYPED = ("on", "repo", "ref", "notify", "notify_on", "notify_command")
+"""Agents start loops on the host that they are on, in a folder that is there; whom to tell is a person's to say."""
 _TEXTS = [
     flag
     for flag, key in ((name.replace("_", "-"), key) for name, key in KEYS.items())
-    if key.kind != "switch" and f"--{flag}" not in _FLAGS
+    if key.kind != "switch" and f"--{flag}" not in _FLAGS and key.name not in _ONLY_TYPED
 ]
 _WORDS = {
     **_FLAGS,

@@ -52,9 +52,12 @@ def test_what_the_host_refuses_is_told_here_with_its_words_and_exit_code(one: Be
     assert "Is lower or higher better?" in done.stderr
     assert "Temporal server" not in done.stderr
     done = one("start", "x", "--until", "true", "--on", "two", cwd=Path("/"), expect=2)
-    assert "In which folder of two? Add -C DIR." in done.stderr
+    assert "In which folder of two? Add -C DIR, or --repo URL." in done.stderr
     done = one("start", "x", "--until", "true", "--on", "two", "-C", "repo", cwd=Path("/"), expect=2)
     assert "has to be named whole" in done.stderr
+    done = one("start", "x", "--until", "true", *there, "--notify", "ntfy://my-secret", cwd=Path("/"), expect=2)
+    assert "an address holds secrets" in done.stderr
+    assert "my-secret" not in done.stderr
 
 
 def test_a_loop_file_and_a_prompt_template_travel_to_the_host(

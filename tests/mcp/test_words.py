@@ -75,6 +75,7 @@ def test_whatever_start_takes_an_agent_can_say_too() -> None:
     missing = {name for name in KEYS if name not in taken and other.get(name, "") not in taken} - {
         "detach",
         "foreground",
+        *words._ONLY_TYPED,
     }
     assert not missing
 
