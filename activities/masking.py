@@ -9,7 +9,7 @@ from typing import AnyStr
 
 MASK = "***"
 _SHORTEST = 8
-_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|^BEATCTL_NOTIFY$", re.IGNORECASE)
+_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|_HEADERS$|^BEATCTL_NOTIFY$", re.IGNORECASE)
 # A number of tokens; what a key names, or where it lies; a setting of git's by its name.
 _NONE = re.compile(r"TOKENS$|^KEYBOARD|_KEY_(?:FILE|PATH|ID|NAME)$|^GIT_CONFIG_KEY_\d+$|^TOKENIZERS?_", re.IGNORECASE)
 

@@ -19,6 +19,7 @@ ENVIRON = {
     "GOOGLE_APPLICATION_CREDENTIALS": "/home/ada/credentials.json",
     "BEATCTL_MAX_TOKENS": "50000000",
     "GIT_CONFIG_KEY_0": "safe.directory",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer 0123",
     "HOME": "/home/ada-0123456789",
     "DEPLOY_KEY": "-----BEGIN KEY-----\nMIIEowIBAAKCAQ\n-----END KEY-----",
 }
@@ -31,6 +32,7 @@ ENVIRON = {
         ("login with hunter2-hunter2!", "login with ***!"),
         ('{"t": "gh\\"p\\\\0123"} gh"p\\0123', '{"t": "***"} ***'),
         ("MIIEowIBAAKCAQ", "***"),
+        ("sent with authorization=Bearer 0123", "sent with ***"),
         ("short /home/ada/credentials.json 50000000 /home/ada-0123456789 safe.directory", None),
         ("it was cut off: sk-01234567…", "it was cut off: ***…"),
         ("a word that ends as one begins: sk", None),

@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from beatctl.worker.systemd import environment_for
 from beatctl.worker.telemetry.settings import Settings, Signal, read
 
 HTTP: Final = "http/protobuf"
@@ -66,3 +67,19 @@ def test_what_is_not_known_is_told_and_the_rest_is_sent() -> None:
 def test_summaries_are_sent_only_when_asked_for() -> None:
     assert not read(HERE).content
     assert read({**HERE, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"}).content
+
+
+def test_an_installed_service_sends_where_the_shell_said_and_its_unit_holds_no_secret() -> None:
+    shell = {
+        **HERE,
+        "PATH": "/bin",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer 0123",
+        "OTEL_EXPORTER_OTLP_LOGS_HEADERS": "x=y",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "https://ada:hunter2@d/in",
+    }
+    found = environment_for(shell)
+    assert {name: value for name, value in found.items() if name.startswith("OTEL_")} == {
+        **HERE,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    }
