@@ -1,4 +1,4 @@
-"""A loop of three iterations whose worker tells a receiver of it: run once for all tests of a file."""
+"""A loop of three iterations whose worker tells a receiver of it: run once for all tests of the group."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Told:
     loop: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def told(server_program: str | None) -> Iterator[Told]:
     folder = Path(tempfile.mkdtemp(prefix="bt-")).resolve()
     with receiving() as receiver:
