@@ -11,8 +11,12 @@ from beatctl.cli import problems, render
 from beatctl.cli.cancelling import cancel_loop
 from beatctl.cli.follow import Left, exit_code, follow, noted_signals, paused_words
 from beatctl.cli.loops import Loops
+from beatctl.cli.notifications import wait_for_the_last
 from beatctl.cli.output import colour, say
 from beatctl.cli.view import print_status_json
+
+_LEAVING_S = 10.0
+"""For the message of a loop that was cancelled: whoever ended this command may not wait longer before it kills it."""
 
 
 def attach(
@@ -33,9 +37,12 @@ def attach(
         else:
             nobody_there = ends_with_us or not sys.stderr.isatty()
             left = follow(loops, loop, signals, leave_when_paused=nobody_there, after=after)
+        if left.how == "finished" and ends_with_us:
+            wait_for_the_last(loops, loop, signals)
         if left.how == "signal" and ends_with_us:
             say(f"Cancelling {loop} …")
             status = cancel_loop(loops, left.status)
+            wait_for_the_last(loops, loop, signals, _LEAVING_S)
             left = Left("finished", status) if status.state == "finished" else Left("signal", status)
             unfinished = any(other.state != "finished" for other in loops.all())
             if started_service and not unfinished and not any(loops.home.schedules.glob("*/schedule.json")):

@@ -92,7 +92,7 @@ def wanted_of(told: Mapping[str, Setting]) -> Wanted:
 
     typed = typed_of(told)
     chosen = choose(typed)
-    refuse_to_travel(told)
+    refuse_to_travel(told, "that host's")
     host = typed.on or ""
     if not hosts.is_name(host):
         raise Usage(f"{typed.named('on')} {host!r} can't be a host's name.", help_of="start")

@@ -5,6 +5,7 @@ The addresses hold secrets: what is shown of one is what activities/notify/addre
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,11 @@ from beatctl.cli.start_options import Typed, notify_events
 if TYPE_CHECKING:
     from beatctl.activities.notify.happened import Event
     from beatctl.activities.notify.targets import Targets
+    from beatctl.cli.follow import Signals
     from beatctl.cli.loops import Loops
 
 NAMES = ("notify", "notify_on", "notify_command")
+_POLL_S = 0.1
 _SUPPORTED = "https://appriseit.com/services/"
 
 
@@ -72,15 +75,16 @@ def of_configuration(root: Path | None, environ: Mapping[str, str], flags: Typed
     return notifications({name: settings[name] for name in NAMES if name in settings}, environ)
 
 
-def refuse_to_travel(told: Mapping[str, Setting]) -> None:
-    """For a loop whose settings travel through Temporal's history: raises Usage where an address would."""
+def refuse_to_travel(told: Mapping[str, Setting], whose: str) -> None:
+    """For a loop whose settings travel through Temporal's history: raises Usage where an address would. `whose`
+    environment and configuration hold where it starts: `that host's`."""
     notify = told.get("notify")
     for value in notify.value if notify is not None and isinstance(notify.value, tuple) else ():
         if value != NONE and not FROM_ENVIRONMENT.fullmatch(value.strip()):
             raise _usage(
                 f"{notify.named if notify else ''} {shown(value)}: an address holds secrets, and would stand in the "
-                "Temporal server's history. Put it into a variable of that host's worker and name that: --notify "
-                "env:NAME; or write notify into the config.toml there."
+                f"Temporal server's history. Name a variable of {whose} environment that holds it: --notify env:NAME; "
+                f"or write notify into {whose} config.toml."
             )
 
 
@@ -91,6 +95,15 @@ def keep(loops: Loops, loop: str, told: Notifications | None, directory: Path) -
     from beatctl.activities.notify.targets import keep as write
 
     write(loops.folder(loop).notify, told.targets({**loops.environ, "PWD": str(directory)}, directory))
+
+
+def wait_for_the_last(loops: Loops, loop: str, signals: Signals, patience_s: float = 90.0) -> None:
+    """Where the machine may be gone with this command: wait until the loop's end was told or that was given up. A
+    signal ends the wait."""
+    place, end = loops.folder(loop).notify, time.monotonic() + patience_s
+    signals.came = None
+    while place.exists() and signals.came is None and time.monotonic() < end:
+        time.sleep(_POLL_S)
 
 
 def _urls(told: Setting, environ: Mapping[str, str]) -> list[str]:

@@ -100,8 +100,10 @@ def create(
     for which they need --worktree.
     """
     from beatctl.cli.app import REST
+    from beatctl.cli.notifications import refuse_to_travel
     from beatctl.cli.preparing import prepare, tell_where
     from beatctl.cli.schedule import timing as timings
+    from beatctl.cli.settings import level_of_flags
     from beatctl.cli.start import understood
 
     loops = Loops()
@@ -125,6 +127,7 @@ def create(
     )
     flags, file = understood(rest)
     _refuse_what_needs_somebody(flags)
+    refuse_to_travel(level_of_flags(flags), "your")
     prepared = prepare(loops, flags, file, later=True)
     _refuse_one_branch_for_many(prepared, timing)
     tell_where(loops, prepared)

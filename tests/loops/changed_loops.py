@@ -9,6 +9,7 @@ from typing import Any
 from temporalio import workflow
 
 from beatctl.activities.ledger import Status
+from beatctl.activities.notify.happened import Event
 from beatctl.workflows.agent_runs import run_agents
 from beatctl.workflows.evaluating import evaluate
 from beatctl.workflows.iteration import Experiment
@@ -120,6 +121,18 @@ class KeepsNoNotes(LoopWorkflow):
 
 
 @workflow.defn(name="Loop")
+class TellsNobody(LoopWorkflow):
+    """Activities less beside the loop."""
+
+    @workflow.run
+    async def run(self, given: LoopInput) -> Status:
+        return await super().run(given)
+
+    def tell(self, event: Event) -> None:
+        pass
+
+
+@workflow.defn(name="Loop")
 class ClosesLater(LoopWorkflow):
     """A timer more at the end."""
 
@@ -159,5 +172,6 @@ CARELESS: dict[type[LoopWorkflow], Reaches] = {
     NeverHandsOver: lambda has: has["continued"] > 0,
     GoesOnWithoutTakingTheFolder: lambda has: has["reopen_workspace"] > 0,
     KeepsNoNotes: lambda has: has["keep_notes"] > 0,
+    TellsNobody: lambda has: has["notify"] > 0,
     ClosesLater: lambda has: has["close_workspace"] > 0,
 }

@@ -343,6 +343,20 @@ def retry_gone_on(loops: Loops, _: Keep) -> str:
     return loop
 
 
+@kind
+def notified(loops: Loops, _: Keep) -> str:
+    """A new best, a pause and the end are told."""
+    gate = loops.repository.folder.parent / "gate"
+    agent = loops.repository.agent(f"while [ ! -e {gate} ]; do sleep 0.02; done; {STEP}")
+    words = ("-a", agent, "-n", "2", "--notify-command", "true", "--notify-on", "best,pause,finish")
+    loop = loops.detached("lower n", *MINIMIZE, *words)
+    loops.do("pause", loop)
+    gate.touch()
+    _paused(loops, loop, "asked")
+    loops.do("resume", loop)
+    return loop
+
+
 # What fails ---------------------------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,10 @@ def test_an_address_does_not_travel_to_another_host_through_the_servers_history(
     said = refused(beatctl, folder, "--on", "build-2", "-C", "/srv", "--notify", SLACK)
     assert "--notify slack://…: an address holds secrets" in said
     assert "A1BRTD4JD" not in said
+    line = ("schedule", "create", "--cron", "0 22 * * *", "--", *LOOP, "--notify", SLACK)
+    said = beatctl(*line, cwd=folder, expect=2).stderr
+    assert "Name a variable of your environment that holds it: --notify env:NAME" in said
+    assert "A1BRTD4JD" not in said
     for words in (("--notify", "env:TEAM"), ("--notify", "none")):
         assert "other hosts are reached by a Temporal server" in refused(
             beatctl, folder, "--on", "build-2", "-C", "/srv", *words

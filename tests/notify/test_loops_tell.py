@@ -106,6 +106,12 @@ def test_only_what_was_asked_for_is_told_and_the_address_goes_all_the_same(loops
     assert receiver.events(loop) == []
 
 
+def test_a_command_that_ends_with_its_loop_waits_for_the_message(loops: Loops, receiver: Receiver) -> None:
+    words = ("--until", "true", "--notify", receiver.url(), "--foreground")
+    loop = loops.start("fix it", "-a", loops.repository.agent("true"), *words, expect=0)["id"]
+    assert receiver.events(loop) == ["finish"]
+
+
 def test_a_dead_receiver_changes_nothing_for_the_loop_and_is_told_in_status(loops: Loops, receiver: Receiver) -> None:
     agent = loops.repository.agent(STEP)
     quiet = loops.start(*LOWER, "-a", agent, "-n", "3", expect=0)
