@@ -124,6 +124,11 @@ def test_an_agent_that_gets_more_of_the_machine_than_it_needs(form: str) -> None
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
         assert service["read_only"], name
+        # What an agent builds in /tmp it also starts there.
+        (tmp,) = service["tmpfs"]
+        place, _, options = tmp.partition(":")
+        assert place == "/tmp"
+        assert "exec" in options.split(","), name
         assert "ports" not in service
 
 
