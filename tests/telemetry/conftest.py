@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ class Told:
     """What was received of a loop, and how it stands in the ledger."""
 
     receiver: Receiver
+    """As it was when all of the loop was there."""
+    live: Receiver
+    """As it is: other loops may have been run since."""
     beatctl: Beatctl
     folder: Path
     loop: str
@@ -33,7 +37,7 @@ def told(server_program: str | None) -> Iterator[Told]:
             repository = three.repository(folder / "repo", beatctl.environ)
             loop = three.run(beatctl, repository)
             wait_until(lambda: three.is_all_there(receiver, loop), "all that is told of the loop")
-            yield Told(receiver, beatctl, repository, loop)
+            yield Told(deepcopy(receiver), receiver, beatctl, repository, loop)
         finally:
             beatctl.close()
             remove_tree(folder)

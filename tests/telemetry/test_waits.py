@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import pytest
+
 from beatctl.activities.ledger import Status
 from beatctl.worker.telemetry.metrics import Waits
+from tests.loops import limited_agent
+from tests.support import wait_until
+from tests.telemetry import three
+from tests.telemetry.conftest import Told
+
+pytestmark = pytest.mark.xdist_group("telemetry")
 
 
 def status(loop: str, state: str, reason: str | None = None) -> Status:
@@ -34,3 +45,30 @@ def test_waits_of_several_loops_add_up_by_reason() -> None:
     waits.waited("turn", 2.5)
     waits.heard(status("b", "finished", "stopped"), 20)
     assert totals(waits, 25) == {"overloaded": 10, "asked": 35, "turn": 2.5}
+
+
+def test_a_limit_is_a_run_that_failed_and_a_wait_that_counts(told: Told) -> None:
+    place = told.folder.parent / "limited"
+    place.mkdir()
+    claude = place / "claude"
+    shutil.copy(Path(limited_agent.__file__), claude)
+    claude.chmod(0o755)
+    (place / "plan").write_text("limit 1\nok")
+    other = three.repository(place / "repo", told.beatctl.environ)
+    words = ("start", "lower n", "--eval", "cat n", "--minimize", "-a", str(claude), "-n", "1", "--json")
+    done = told.beatctl(*words, cwd=other, env={"BEATCTL_LIMIT_MARGIN_S": "0.5"}, expect=0)
+    loop = done.json["id"]
+    wait_until(lambda: any(span.name == "loop" for span in told.live.of_loop(loop)), "the loop's span")
+    runs = [span for span in told.live.of_loop(loop) if span.name == "invoke_agent claude"]
+    limited, through = sorted(runs, key=lambda span: span.start)
+    assert (limited.status, limited.message, through.status) == (2, "rate-limit", 0)
+    assert limited.attributes["beatctl.cost_usd"] == through.attributes["beatctl.cost_usd"] == 0.02
+    assert limited.attributes["beatctl.tokens"] == through.attributes["beatctl.tokens"] == 100
+    assert through.attributes["gen_ai.request.model"] == "claude-test"
+    assert through.attributes["gen_ai.provider.name"] == "anthropic"
+    assert limited.end <= through.start
+    (waited,) = told.beatctl("show", loop, "1", "--json", cwd=other, expect=0).json["waits"]
+    counted = wait_until(
+        lambda: told.live.value("beatctl.waiting.time", beatctl__reason="rate-limit"), "the wait's time"
+    )
+    assert 0 < counted <= waited["waited_s"] + 0.5

@@ -23,6 +23,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.util.re import parse_env_headers
 
 from beatctl.worker.telemetry.ids import Ids
 from beatctl.worker.telemetry.metrics import BUCKETS, Metric, Points
@@ -57,6 +58,11 @@ class CannotSend(Exception):
 def resource(attributes: Mapping[str, str]) -> Resource:
     """What all of it is about; OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME go before `attributes`."""
     return Resource.create({**attributes, **OTELResourceDetector().detect().attributes})
+
+
+def headers(text: str) -> dict[str, str]:
+    """What a variable such as OTEL_EXPORTER_OTLP_HEADERS names."""
+    return dict(parse_env_headers(text, liberal=True))
 
 
 class Export:

@@ -45,19 +45,17 @@ def observe(settings: Settings, home: Home, host: Host, connection: str) -> Obse
         from beatctl.worker.telemetry.observing import Observing
 
         export = Export(settings, resource(describe(host, connection)))
+        for problem in export.problems:
+            log.warning("%s", problem)
+        return Observing(home, connection, host.name, export, content=settings.content)
     except Exception:  # whatever it is: loops go on without
         log.warning("telemetry could not be turned on; loops go on without it", exc_info=True)
         return None
-    for problem in export.problems:
-        log.warning("%s", problem)
-    return Observing(home, connection, host.name, export, content=settings.content)
 
 
 def sdk_metrics(signal: Signal, environ: Mapping[str, str], host: Host, connection: str) -> TelemetryConfig:
     """Temporal's SDK metrics, to the same place. Raises ValueError."""
-    from opentelemetry.util.re import parse_env_headers
-
-    from beatctl.worker.telemetry.export import resource
+    from beatctl.worker.telemetry.export import headers, resource
 
     def given(name: str) -> str:
         return environ.get(f"OTEL_EXPORTER_OTLP_METRICS_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
@@ -72,7 +70,7 @@ def sdk_metrics(signal: Signal, environ: Mapping[str, str], host: Host, connecti
     return TelemetryConfig(
         metrics=OpenTelemetryConfig(
             url=url,
-            headers=dict(parse_env_headers(given("HEADERS"), liberal=True)),
+            headers=headers(given("HEADERS")),
             metric_periodicity=timedelta(
                 milliseconds=float(interval) if interval.isdigit() and int(interval) else 60_000
             ),
