@@ -94,6 +94,9 @@ def hints(loops: Loops, known: Sequence[Status]) -> list[str]:
     if idle:
         names = ", ".join(idle[:8]) + (f" and {len(idle) - 8} more" if len(idle) > 8 else "")
         found.append(f"No worker is running, so {names} {'does' if len(idle) == 1 else 'do'} not go on: beatctl up -d")
+    resting = service.resting_schedules(loops)
+    if resting:
+        found.append(f"No worker is running, so schedules start nothing ({', '.join(resting)}): beatctl up -d")
     on = {loop.connection: loop for loop in known if loop.state != "finished"}  # one of each server
     for loop in on.values():
         found += service.version_words(loops, loop) + service.crash_words(loops, loop)

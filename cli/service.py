@@ -73,6 +73,18 @@ def version_words(loops: Loops, status: Status) -> list[str]:
     return [f"beatctl {state['version']} runs in the background, this is {__version__}: beatctl up -d replaces it."]
 
 
+def resting_schedules(loops: Loops) -> list[str]:
+    """The schedules of this home whose loops would start here, while no worker does that."""
+    if not loops.home.schedules.is_dir():
+        return []
+    from beatctl.cli.schedule.kept import all_kept
+    from beatctl.worker.hosts import known
+    from beatctl.worker.run_folder import RunFolder
+
+    here = [kept for kept in all_kept(loops.home) if kept.host == known(loops.home)]
+    return [kept.name for kept in here if not RunFolder(loops.home.root, kept.connection).read_state()]
+
+
 def is_down(loops: Loops, status: Status) -> bool:
     """Whether the user said `down`, after which only `start`, `up`, `resume` and `cancel` bring things back."""
     from beatctl.worker.run_folder import RunFolder

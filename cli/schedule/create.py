@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,13 +16,16 @@ from beatctl.cli.arguments import Json
 from beatctl.cli.loops import Loops, new_id
 from beatctl.cli.output import from_home, out, out_json, say, visible
 from beatctl.cli.problems import Usage
+from beatctl.cli.schedule import look
 
 if TYPE_CHECKING:
     from temporalio.client import Client
 
     from beatctl.cli.preparing import Prepared
+    from beatctl.cli.schedule.kept import Kept
     from beatctl.cli.schedule.server import Seen
     from beatctl.cli.schedule.timing import Timing
+    from beatctl.cli.settings import Setting
     from beatctl.cli.start_options import Typed
 
 _EXAMPLE = 'beatctl schedule create nightly --cron "0 22 * * 1-5" -- "fix the flaky test" --until "npm test"'
@@ -86,6 +90,12 @@ def create(
         str | None,
         typer.Option("--until-date", metavar="MOMENT", help="Nothing after 2027-01-31.", show_default=False),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="HOST", help="Start its loops on another host; with -C after --.", show_default=False
+        ),
+    ] = None,
     paused: Annotated[bool, typer.Option("--paused", help="Start nothing until it is resumed.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -100,11 +110,7 @@ def create(
     for which they need --worktree.
     """
     from beatctl.cli.app import REST
-    from beatctl.cli.notifications import refuse_to_travel
-    from beatctl.cli.preparing import prepare, tell_where
     from beatctl.cli.schedule import timing as timings
-    from beatctl.cli.settings import level_of_flags
-    from beatctl.cli.start import understood
 
     loops = Loops()
     rest: list[str] | None = ctx.meta.get(REST)
@@ -125,62 +131,135 @@ def create(
         until=until_date,
         now=datetime.now(UTC),
     )
-    flags, file = understood(rest)
+    what = _what(loops, timing, [*(["--on", on] if on is not None else []), *rest])
+    kept = _kept(loops, name, timing, what)
+    seen = _make(loops, kept, what, paused=paused)
+    if as_json:
+        out_json(look.as_json_of(seen, loops))
+    for line in _made_lines(loops, seen, what):
+        say(line) if as_json else out(line)
+    for line in warnings(loops, seen, what.prepared):
+        say(line)
+    return 0
+
+
+@dataclass(frozen=True)
+class What:
+    """What is to be started, checked."""
+
+    goal: str
+    strategy: str
+    arguments: list[str]
+    """Of `start`."""
+    directory: str
+    host: str
+    files: dict[str, str]
+    """Texts that the arguments name, for another host."""
+    prepared: Prepared | None
+    """None: for another host, which resolves the agent and looks at the folder by itself."""
+
+
+def _what(loops: Loops, timing: Timing, words: list[str]) -> What:
+    """Check what follows `--` as `start` does, here or on the host that it names. Raises Usage, Unavailable."""
+    from beatctl.cli.notifications import refuse_to_travel
+    from beatctl.cli.preparing import named_host, prepare, tell_where
+    from beatctl.cli.settings import level_of_flags
+    from beatctl.cli.start import understood
+    from beatctl.worker.hosts import this_host
+
+    flags, file = understood(words)
     _refuse_what_needs_somebody(flags)
+    far = named_host(flags, file)
+    if far is not None:
+        return _what_elsewhere(loops, far)
     refuse_to_travel(level_of_flags(flags), "your")
     prepared = prepare(loops, flags, file, later=True)
     _refuse_one_branch_for_many(prepared, timing)
     tell_where(loops, prepared)
-    return _create(loops, name, timing, prepared, _fixed(rest, flags, file, prepared.place), paused, as_json=as_json)
+    return What(
+        goal=prepared.chosen.goal,
+        strategy=prepared.chosen.strategy,
+        arguments=_fixed(words, flags, file, prepared.place),
+        directory=str(prepared.place),
+        host=this_host(loops.home).name,
+        files={},
+        prepared=prepared,
+    )
 
 
-def _create(
-    loops: Loops, name: str | None, timing: Timing, prepared: Prepared, words: list[str], paused: bool, *, as_json: bool
-) -> int:
-    from beatctl.activities.agents.environment import child_environment
+def _what_elsewhere(loops: Loops, far: Mapping[str, Setting]) -> What:
+    from beatctl.cli.far_start import wanted_of
+    from beatctl.cli.preparing import told_connection
+    from beatctl.cli.schedule import server
+    from beatctl.cli.settings import typed_of
+
+    wanted, shared = wanted_of(far), server.connection_of(loops)
+    if shared is None:
+        raise Usage(
+            f"--on {wanted.host}: other hosts are reached by a Temporal server that all of them use. Name it: "
+            "--profile NAME, or TEMPORAL_ADDRESS.",
+            help_of="schedule create",
+        )
+    say(f"Temporal server: {told_connection(shared, loops.environ)}")
+    return What(
+        goal=wanted.goal,
+        strategy="retry" if typed_of(far).until is not None else "optimize",
+        arguments=wanted.arguments,
+        directory=wanted.directory or "",
+        host=wanted.host,
+        files=wanted.files,
+        prepared=None,
+    )
+
+
+def _kept(loops: Loops, name: str | None, timing: Timing, what: What) -> Kept:
+    """The schedule as it will be made. Raises Usage where the name means another one here."""
     from beatctl.activities.ledger import timestamp
-    from beatctl.cli import service
     from beatctl.cli.schedule import kept as keeping
-    from beatctl.cli.schedule import look, server
-    from beatctl.worker.hosts import this_host
+    from beatctl.cli.schedule import server
 
     label = server.label_of(loops)
     there = {kept.name: kept for kept in keeping.all_kept(loops.home)}
     if name in there and there[name].connection != label:
         raise Usage(f"This home has a schedule {name} on {there[name].connection}: give this one another name.")
-    kept = keeping.Kept(
+    return keeping.Kept(
         name=name or new_id(set(there)),
-        goal=prepared.chosen.goal,
-        strategy=prepared.chosen.strategy,
-        arguments=words,
-        directory=str(prepared.place),
-        host=this_host(loops.home).name,
+        goal=what.goal,
+        strategy=what.strategy,
+        arguments=what.arguments,
+        directory=what.directory,
+        host=what.host,
         timing=timing,
         connection=label,
         created_at=timestamp(datetime.now(UTC).timestamp()),
     )
-    running = service.ensure(loops, loops.environ)
 
-    async def make(client: Client) -> Seen | None:
+
+def _make(loops: Loops, kept: Kept, what: What, *, paused: bool) -> Seen:
+    """Give it to Temporal, and keep what its loops need here. Raises Usage, Unavailable."""
+    from beatctl.activities.agents.environment import child_environment
+    from beatctl.cli import service
+    from beatctl.cli.schedule import kept as keeping
+    from beatctl.cli.schedule import server
+
+    # Another host has an environment of its own.
+    environ = child_environment({**loops.environ, "PWD": kept.directory}) if what.prepared is not None else {}
+
+    async def make(client: Client) -> Seen:
         if await server.see(client, kept.name, runs=0) is not None:
             raise server.taken(kept.name)
-        keeping.keep(loops.home, kept, child_environment({**loops.environ, "PWD": kept.directory}))
+        keeping.keep(loops.home, kept, environ)
         try:
-            await server.create(client, kept, paused=paused)
+            await server.create(client, kept, what.files, paused=paused)
         except BaseException:
             keeping.forget(loops.home, kept.name)
             raise
-        return await server.see(client, kept.name, runs=0)
+        seen = await server.see(client, kept.name, runs=0)
+        return seen or server.Seen(kept)
 
-    seen = service.with_client(running, loops.environ, make)
-    assert seen is not None
-    if as_json:
-        out_json(look.as_json_of(seen, loops))
-    for line in _made_lines(loops, seen, prepared):
-        say(line) if as_json else out(line)
-    for line in warnings(loops, seen, prepared):
-        say(line)
-    return 0
+    if what.prepared is None:
+        return server.reach(loops, make)
+    return service.with_client(service.ensure(loops, loops.environ), loops.environ, make)
 
 
 def _check_name(name: str) -> None:
@@ -216,31 +295,37 @@ def _fixed(words: Sequence[str], flags: Typed, file: str | None, place: Path) ->
     return [*words[:end], *more, *words[end:]]
 
 
-def _made_lines(loops: Loops, seen: Seen, prepared: Prepared) -> list[str]:
-    from beatctl.cli.schedule import look
+def _made_lines(loops: Loops, seen: Seen, what: What) -> list[str]:
     from beatctl.cli.schedule.timing import OVERLAPS
     from beatctl.workflows.spec import Limits
 
-    kept, timing = seen.kept, seen.kept.timing
-    limits = Limits(**prepared.chosen.limits).model_dump()
+    kept, timing, lines = seen.kept, seen.kept.timing, list[str]()
+    if what.prepared is not None:
+        limits = Limits(**what.prepared.chosen.limits).model_dump()
+        lines = [
+            f"  agent     {render.agent_words(what.prepared.agent)}",
+            f"  limits    {render.limits_line(limits, strategy=kept.strategy)}",
+        ]
     return [
         f"{kept.name}  {visible(kept.goal)[:200]}",
         f"  starts    {look.times_line(seen)}",
         f"  overlap   {timing.overlap}: {OVERLAPS[timing.overlap]}",
-        f"  agent     {render.agent_words(prepared.agent)}",
-        f"  limits    {render.limits_line(limits, strategy=kept.strategy)}",
+        *lines,
         f"  folder    {from_home(kept.directory, loops.environ.get('HOME', ''))}",
+        *([f"  host      {kept.host}"] if what.prepared is None else []),
         f"  to end    beatctl schedule pause {kept.name}, beatctl schedule delete {kept.name}",
     ]
 
 
-def warnings(loops: Loops, seen: Seen, prepared: Prepared) -> list[str]:
+def warnings(loops: Loops, seen: Seen, prepared: Prepared | None) -> list[str]:
     """What may keep its loops from starting or ending, and what to do."""
     from beatctl.cli.budget import cannot_tell
     from beatctl.cli.limit_options import unbounded_warning
     from beatctl.worker import systemd
     from beatctl.workflows.spec import Limits
 
+    if prepared is None:
+        return []
     limits = Limits(**prepared.chosen.limits).model_dump()
     agents = [prepared.agent] if prepared.fallback is None else [prepared.agent, prepared.fallback]
     found = [*filter(None, [unbounded_warning(limits)]), *cannot_tell(limits, agents)]

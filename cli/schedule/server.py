@@ -23,6 +23,8 @@ T = TypeVar("T")
 RPC_LIMIT = timedelta(seconds=10)
 _ID = "beatctl-"
 _MEMO = "beatctl"
+_LAUNCH = "beatctl:schedule:"
+"""No loop's workflow is called so."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ def reach(loops: Loops, work: Callable[[Client], Awaitable[T]]) -> T:
     return service.with_server(shared, loops.environ, work)
 
 
-async def create(client: Client, kept: Kept, *, paused: bool) -> None:
-    """Raises Usage where the name is taken or the server does not take the times."""
+async def create(client: Client, kept: Kept, files: dict[str, str], *, paused: bool) -> None:
+    """`files`: texts that the arguments name. Raises Usage where the name is taken or the times make no sense."""
     from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleAlreadyRunningError
     from temporalio.service import RPCError, RPCStatusCode
 
@@ -109,13 +111,15 @@ async def create(client: Client, kept: Kept, *, paused: bool) -> None:
     given = LaunchInput(
         schedule=kept.name,
         arguments=kept.arguments,
+        directory=kept.directory,
+        files=files,
         cancels_loop=timing.overlap == "cancel-other",
         ends_others=timing.overlap == "terminate-other",
     )
     action = ScheduleActionStartWorkflow(
         LaunchWorkflow.run,
         given,
-        id=f"{_ID}launch-{kept.name}",
+        id=f"{_LAUNCH}{kept.name}",
         task_queue=queue_of(kept.host),
         static_summary=f"a loop of the schedule {kept.name}",
     )

@@ -53,7 +53,7 @@ def test_when_the_clocks_change_a_schedule_starts_as_documented(host: Host) -> N
             timing=Timing(cron=[cron], timezone=zone),
             created_at="",
         )
-        await create(client, kept, paused=True)
+        await create(client, kept, {}, paused=True)
         request = ListScheduleMatchingTimesRequest(namespace=client.namespace, schedule_id=f"beatctl-{kept.name}")
         request.start_time.FromDatetime(moment)
         request.end_time.FromDatetime(moment + timedelta(hours=47))

@@ -74,7 +74,7 @@ def test_a_schedule_skips_while_its_loop_runs_and_can_be_paused_triggered_and_de
     assert list(before) == [f"often-{number}" for number in range(1, len(before) + 1)]
     seen = host.seen("often")
     assert (seen["started"], seen["paused"]) == (len(before), True)
-    clock(3)
+    clock(2)
     assert folder.loops("often").keys() == before.keys()
 
     triggered = host.schedule("trigger", "often")["loop"]
@@ -90,7 +90,7 @@ def test_a_schedule_skips_while_its_loop_runs_and_can_be_paused_triggered_and_de
     refused = host.beatctl("schedule", "trigger", "often", cwd=host.repository.folder, expect=2)
     assert f"{last} runs still" in refused.stderr
     host.schedule("delete", "often")
-    clock(3)
+    clock(2)
     assert list(folder.loops("often")) == [*before, triggered, last]
     assert folder.states("often")[-1] == "running"
     folder.go.touch()
@@ -102,7 +102,7 @@ def test_a_schedule_skips_while_its_loop_runs_and_can_be_paused_triggered_and_de
 @pytest.mark.parametrize("overlap", ["cancel-other", "terminate-other"])
 def test_a_loop_that_gives_way_to_the_next_is_ended_as_by_cancel(host: Host, folder: Folder, overlap: str) -> None:
     name = f"gives-way-{overlap[0]}"
-    host.schedule("create", name, "--every", "2s", "--overlap", overlap, *folder.words)
+    host.schedule("create", name, "--every", "1s", "--overlap", overlap, *folder.words)
     wait_until(lambda: len(folder.loops(name)) >= 2, "the next loop")
     host.schedule("delete", name)
     folder.go.touch()
@@ -184,6 +184,7 @@ def test_schedules_rest_while_beatctl_is_down_and_go_on_when_it_is_back(own_host
     wait_until(lambda: folder.loops("often"), "a loop")
     down = host.beatctl("down", cwd=host.repository.folder, expect=0)
     assert "often" in down.stdout
+    assert "schedules start nothing (often): beatctl up -d" in host.beatctl("list", cwd=Path("/"), expect=0).stderr
     [rests] = host.do("schedule", "list")
     assert (rests["name"], rests["rests"]) == ("often", True)
     assert host.beatctl("schedule", "pause", "often", cwd=host.repository.folder, expect=3).stderr.count("down") >= 1
