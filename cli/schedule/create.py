@@ -14,7 +14,7 @@ import typer
 from beatctl.cli import render
 from beatctl.cli.arguments import Json
 from beatctl.cli.loops import Loops, new_id
-from beatctl.cli.output import from_home, out, out_json, say, visible
+from beatctl.cli.output import out, out_json, say, visible
 from beatctl.cli.problems import Usage
 from beatctl.cli.schedule import look
 
@@ -151,7 +151,9 @@ class What:
     strategy: str
     arguments: list[str]
     """Of `start`."""
-    directory: str
+    directory: str | None
+    """None: with `repo`, in a clone of it."""
+    repo: str | None
     host: str
     files: dict[str, str]
     """Texts that the arguments name, for another host."""
@@ -161,26 +163,31 @@ class What:
 
 def _what(loops: Loops, timing: Timing, words: list[str]) -> What:
     """Check what follows `--` as `start` does, here or on the host that it names. Raises Usage, Unavailable."""
+    from beatctl.cli.levels import loop_file
     from beatctl.cli.notifications import refuse_to_travel
     from beatctl.cli.preparing import named_host, prepare, tell_where
-    from beatctl.cli.settings import level_of_flags
+    from beatctl.cli.repository import in_its_clone
+    from beatctl.cli.settings import level_of_flags, merge, typed_of
     from beatctl.cli.start import understood
     from beatctl.worker.hosts import this_host
 
     flags, file = understood(words)
     _refuse_what_needs_somebody(flags)
+    _refuse_one_branch_for_many(typed_of(merge([level_of_flags(flags), loop_file(file)])), timing)
     far = named_host(flags, file)
     if far is not None:
         return _what_elsewhere(loops, far)
     refuse_to_travel(level_of_flags(flags), "your")
-    prepared = prepare(loops, flags, file, later=True)
-    _refuse_one_branch_for_many(prepared, timing)
-    tell_where(loops, prepared)
+    with in_its_clone(loops, flags, file) as (there, given):  # which is gone again after this
+        prepared = prepare(there, given, file, later=True)
+        tell_where(there, prepared)
+    repo = given.repo
     return What(
         goal=prepared.chosen.goal,
         strategy=prepared.chosen.strategy,
-        arguments=_fixed(words, flags, file, prepared.place),
-        directory=str(prepared.place),
+        arguments=_fixed(words, flags, file, prepared.place if repo is None else None),
+        directory=str(prepared.place) if repo is None else None,
+        repo=repo,
         host=this_host(loops.home).name,
         files={},
         prepared=prepared,
@@ -193,7 +200,7 @@ def _what_elsewhere(loops: Loops, far: Mapping[str, Setting]) -> What:
     from beatctl.cli.schedule import server
     from beatctl.cli.settings import typed_of
 
-    wanted, shared = wanted_of(far), server.connection_of(loops)
+    wanted, shared, typed = wanted_of(far), server.connection_of(loops), typed_of(far)
     if shared is None:
         raise Usage(
             f"--on {wanted.host}: other hosts are reached by a Temporal server that all of them use. Name it: "
@@ -203,9 +210,10 @@ def _what_elsewhere(loops: Loops, far: Mapping[str, Setting]) -> What:
     say(f"Temporal server: {told_connection(shared, loops.environ)}")
     return What(
         goal=wanted.goal,
-        strategy="retry" if typed_of(far).until is not None else "optimize",
+        strategy="retry" if typed.until is not None else "optimize",
         arguments=wanted.arguments,
-        directory=wanted.directory or "",
+        directory=wanted.directory,
+        repo=typed.repo,
         host=wanted.host,
         files=wanted.files,
         prepared=None,
@@ -228,6 +236,7 @@ def _kept(loops: Loops, name: str | None, timing: Timing, what: What) -> Kept:
         strategy=what.strategy,
         arguments=what.arguments,
         directory=what.directory,
+        repo=what.repo,
         host=what.host,
         timing=timing,
         connection=label,
@@ -243,7 +252,7 @@ def _make(loops: Loops, kept: Kept, what: What, *, paused: bool) -> Seen:
     from beatctl.cli.schedule import server
 
     # Another host has an environment of its own.
-    environ = child_environment({**loops.environ, "PWD": kept.directory}) if what.prepared is not None else {}
+    environ = child_environment({**loops.environ, "PWD": kept.directory or "/"}) if what.prepared is not None else {}
 
     async def make(client: Client) -> Seen:
         if await server.see(client, kept.name, runs=0) is not None:
@@ -277,18 +286,19 @@ def _refuse_what_needs_somebody(flags: Typed) -> None:
             raise Usage(f"Nobody is there when a scheduled loop starts: leave {flag} out.", help_of="schedule create")
 
 
-def _refuse_one_branch_for_many(prepared: Prepared, timing: Timing) -> None:
-    if prepared.origin is not None and prepared.chosen.branch is not None and timing.at is None:
+def _refuse_one_branch_for_many(typed: Typed, timing: Timing) -> None:
+    if typed.branch is not None and (typed.worktree or typed.repo is not None) and timing.at is None:
         raise Usage(
-            f"--worktree --branch {prepared.chosen.branch} can be made once, and this starts again and again: leave "
-            "--branch out, and name it when there is something to keep: beatctl apply LOOP --branch NAME"
+            f"{typed.named('branch')} {typed.branch} can be made once, and this starts again and again: leave it out. "
+            "To name a branch when there is something to keep: beatctl apply LOOP --branch NAME"
         )
 
 
-def _fixed(words: Sequence[str], flags: Typed, file: str | None, place: Path) -> list[str]:
+def _fixed(words: Sequence[str], flags: Typed, file: str | None, place: Path | None) -> list[str]:
     """The words with the paths that hold wherever they are read: of a flag that is given twice the last one holds."""
-    more = ["-C", str(place)]
-    for flag, path in (("--file", file), ("--prompt-template", flags.prompt_template)):
+    more = ["-C", str(place)] if place is not None else []
+    repo = flags.repo if flags.repo is not None and Path(flags.repo).exists() else None
+    for flag, path in (("--file", file), ("--prompt-template", flags.prompt_template), ("--repo", repo)):
         if path is not None:
             more += [flag, str(Path(path).absolute())]
     end = words.index("--") if "--" in words else len(words)
@@ -311,7 +321,7 @@ def _made_lines(loops: Loops, seen: Seen, what: What) -> list[str]:
         f"  starts    {look.times_line(seen)}",
         f"  overlap   {timing.overlap}: {OVERLAPS[timing.overlap]}",
         *lines,
-        f"  folder    {from_home(kept.directory, loops.environ.get('HOME', ''))}",
+        f"  folder    {look.place(kept, loops)}",
         *([f"  host      {kept.host}"] if what.prepared is None else []),
         f"  to end    beatctl schedule pause {kept.name}, beatctl schedule delete {kept.name}",
     ]

@@ -22,7 +22,9 @@ class Kept(BaseModel):
     strategy: str = "retry"
     arguments: list[str]
     """Of `start`."""
-    directory: str
+    directory: str | None
+    """None: with `repo`, in a clone of it."""
+    repo: str | None = None
     host: str
     """Where its loops run."""
     timing: Timing

@@ -18,6 +18,7 @@ from beatctl.cli.output import colour, from_home, out, out_json, paint, say, vis
 if TYPE_CHECKING:
     from temporalio.client import Client
 
+    from beatctl.cli.schedule.kept import Kept
     from beatctl.cli.schedule.server import Run, Seen
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name or its beginning.")]
@@ -56,7 +57,6 @@ def show(name: Name, as_json: Json = False) -> int:
         out_json(as_json_of(seen, loops))
         return 0
     kept, timing, now = seen.kept, seen.kept.timing, datetime.now().astimezone()
-    home = loops.environ.get("HOME", "")
     counted = f"{seen.started} started"
     counted += f", {seen.skipped} skipped (a loop still ran)" if seen.skipped else ""
     counted += f", {seen.missed} missed (the server was away)" if seen.missed else ""
@@ -68,7 +68,7 @@ def show(name: Name, as_json: Json = False) -> int:
         ("jitter", in_words(timing.jitter_s) if timing.jitter_s else ""),
         ("left", f"{seen.left} of {timing.remaining}" if seen.left is not None else ""),
         ("until", _moment(timing.until) if timing.until is not None else ""),
-        ("folder", from_home(kept.directory, home)),
+        ("folder", place(kept, loops)),
         ("host", kept.host if kept.connection != "embedded" else ""),
         ("server", kept.connection if kept.connection != "embedded" else ""),
         ("loops", counted),
@@ -85,6 +85,13 @@ def show(name: Name, as_json: Json = False) -> int:
 
 
 _RESTS = "beatctl was shut down (beatctl down): schedules rest until beatctl up -d"
+
+
+def place(kept: Kept, loops: Loops) -> str:
+    """Where its loops work: `~/shop`, or `a clone of https://…`."""
+    if kept.directory is None:
+        return f"a clone of {kept.repo}"
+    return from_home(kept.directory, loops.environ.get("HOME", ""))
 
 
 def found(loops: Loops, word: str, *, runs: int) -> Seen:
@@ -225,6 +232,7 @@ def as_json_of(seen: Seen, loops: Loops) -> dict[str, Any]:
         "name": kept.name,
         "goal": kept.goal,
         "directory": kept.directory,
+        "repo": kept.repo,
         "host": kept.host,
         "connection": kept.connection,
         "arguments": kept.arguments,

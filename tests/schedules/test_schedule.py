@@ -147,6 +147,20 @@ def test_a_loop_gets_the_environment_of_the_shell_that_made_the_schedule_and_tem
     assert not kept.exists()
 
 
+def test_each_loop_of_a_repository_works_in_a_clone_and_pushes_a_branch_of_its_own(host: Host) -> None:
+    agent = host.repository.agent("echo ok > n")
+    words = ("cloned", "--every", "100d", "--", "write ok", "--until", "grep -q ok n", "-a", agent)
+    made = host.schedule("create", *words, "--repo", str(host.repository.folder))
+    assert (made["directory"], made["repo"]) == (None, str(host.repository.folder))
+    assert list((host.beatctl.home / "clones").glob("*")) == []
+    loop = host.schedule("trigger", "cloned")["loop"]
+    assert host.finished(loop)["outcome"] == "reached"
+    wait_until(lambda: f"beatctl/{loop}" in host.repository.git("branch", "--list", "beatctl/*"), "the branch")
+    assert host.repository.git("show", f"beatctl/{loop}:n") == "ok"
+    assert host.repository.read("n") == "50\n"
+    host.schedule("delete", "cloned")
+
+
 def test_at_starts_one_loop_and_nothing_more_is_to_come(host: Host) -> None:
     moment = "2099-01-31T22:00"
     words = ("--timezone", "Europe/Lisbon", "--", "x", "--until", "true", "-a", "true")

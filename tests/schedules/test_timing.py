@@ -70,7 +70,7 @@ GOOD = ("--", "write ok", "--until", "true", "-a", "sh -c true")
         (("nightly", "--every", "6h", "--", "write ok"), "How is success told?", 2),
         (("nightly", "--every", "6h", "--", "write ok", "--until", "true", "--max-iteration", "3"), "no flag", 2),
         (("nightly", "--every", "6h", *GOOD, "--foreground"), "leave --foreground out", 2),
-        (("nightly", "--every", "6h", *GOOD, "--worktree", "--branch", "b"), "leave --branch out", 2),
+        (("nightly", "--every", "6h", *GOOD, "--worktree", "--branch", "b"), "--branch b can be made once", 2),
         (("nightly", "--every", "6h", *GOOD, "--notify", "ntfy://tok-1"), "stand in the Temporal server's history", 2),
         (("nightly", "--every", "6h", "--on", "build-2", *GOOD, "-C", "/"), "Name it: --profile NAME", 2),
         (("nightly", "--every", "6h", "--", "x", "--until", "true", "-a", "no-such-agent"), "is not on PATH", 3),
