@@ -15,6 +15,8 @@ from tests.hosts.conftest import Hosts
 from tests.loops.conftest import Repository
 from tests.support import Beatctl, Done, wait_until
 
+pytestmark = pytest.mark.xdist_group("hosts")
+
 MINIMIZE = ("--eval", "cat n", "--minimize")
 
 
@@ -35,7 +37,7 @@ class Far:
         return self.log.read_text().split() if self.log.exists() else []
 
     def from_one(self, *words: str, expect: int = 0) -> str:
-        done = self.one(*words, cwd=Path("/"), expect=expect)
+        done = self.hosts.typed("one", *words, expect=expect)
         return done.stdout if expect == 0 else done.stderr
 
     def status(self) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def test_a_host_that_is_away_is_told_and_nothing_of_its_loop_is_lost(far: Far) -
     assert "iteration" not in shown  # nobody here knows it
 
     def listed() -> Done | None:
-        told = far.one("list", cwd=Path("/"), expect=0)
+        told = far.hosts.typed("one", "list")
         return told if told.stderr else None
 
     done = wait_until(listed, "the list to tell it", every_s=0.5)
@@ -138,13 +140,33 @@ def test_a_host_that_is_away_is_told_and_nothing_of_its_loop_is_lost(far: Far) -
     assert watcher.stderr is not None
     assert watcher.stderr.readline() == f"{loop} waiting: {status['waiting_for']}\n"
     far.hosts.up("two")
+    assert f"{loop} goes on.\n" in watcher.stderr
     end = far.finished()
-    said = watcher.communicate(timeout=120)[1]
-    assert f"{loop} goes on." in said
+    assert f"{loop} improved" in watcher.communicate(timeout=120)[1]
     assert watcher.returncode == 0
     assert far.runs() == ["1", "2"]  # the agent outlived its worker, and was taken over
     assert end["best"] == end["best"] | {"iteration": 2, "score": 38}
     assert far.status()["waiting_for"] is None
+
+
+def test_a_host_that_loses_power_costs_its_loop_one_run_and_other_hosts_take_nothing_of_it(
+    far: Far, place: Path, environment: dict[str, str]
+) -> None:
+    far.hosts.up("one")  # its worker asks for work all the while
+    far.hosts.kill_all("two")
+    wait_until(lambda: far.status()["waiting_for"], "that it is told", every_s=0.5)
+    (place / "mine").mkdir()
+    mine = Repository(place / "mine" / "repo", environment)
+    words = ("start", "lower n", *MINIMIZE, "-a", mine.agent("echo $((40 - $i)) > n"), "-n", "2", "--json")
+    done = far.one(*words, cwd=mine.folder, expect=0)
+    assert (done.json["host"], done.json["best"]["score"]) == ("one", 38)
+    assert far.runs() == ["1"]
+    far.hosts.up("two")
+    wait_until(lambda: far.runs() == ["1", "1"], "the run that was lost, again")
+    assert far.finished()["best"]["score"] == 38
+    rows = json.loads(far.from_one("show", far.loop, "--json"))
+    assert [row["agent"]["lost"] for row in rows[1:]] == [1, 0]
+    assert far.runs() == ["1", "1", "2"]
 
 
 def test_a_command_for_a_host_that_died_a_moment_ago_is_taken_back(far: Far) -> None:

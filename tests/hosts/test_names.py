@@ -12,6 +12,8 @@ from tests.hosts.conftest import Hosts
 from tests.loops.conftest import Repository
 from tests.support import Beatctl, wait_until
 
+pytestmark = pytest.mark.xdist_group("hosts")
+
 AGENT = ("-a", "true {prompt_file}")
 
 

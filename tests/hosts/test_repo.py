@@ -13,6 +13,8 @@ from tests.hosts.conftest import Hosts
 from tests.loops.conftest import Repository
 from tests.support import Beatctl, wait_until
 
+pytestmark = pytest.mark.xdist_group("hosts")
+
 MINIMIZE = ("--eval", "cat n", "--minimize")
 
 
@@ -81,7 +83,9 @@ def test_a_host_clones_works_and_pushes_a_commit_for_each_experiment_kept(
     assert f"branch    beatctl/{loop} at {status['push']['commit'][:10]}" in shown
 
 
-def test_a_refused_push_is_told_and_can_be_tried_again(two: Beatctl, repository: Repository, remote: Remote) -> None:
+def test_a_refused_push_is_told_and_can_be_tried_again(
+    hosts: Hosts, two: Beatctl, repository: Repository, remote: Remote
+) -> None:
     remote.refuse("the shop is closed")
     words = (*lowering(repository), "--repo", remote.url, "--ref", "v1", "--branch", "less", "-d", "--json")
     loop = two("start", "lower n", *words, cwd=Path("/"), expect=0).json["id"]
@@ -89,13 +93,13 @@ def test_a_refused_push_is_told_and_can_be_tried_again(two: Beatctl, repository:
     assert status["push"]["state"] == "failed"
     assert "the shop is closed" in status["push"]["detail"]
     assert status["baseline"]["score"] == 50  # the tag's, not main's
-    told = " ".join(two("status", loop, cwd=Path("/"), expect=0).stdout.split())
+    told = " ".join(hosts.typed("two", "status", loop, expect=0).stdout.split())
     assert "did not take the branch less" in told
     assert f"Try again: beatctl push {loop}" in told
-    assert f"{loop} is not pushed" in two("list", cwd=Path("/"), expect=0).stderr
-    assert "the shop is closed" in two("push", loop, cwd=Path("/"), expect=1).stderr
+    assert f"{loop} is not pushed" in hosts.typed("two", "list", expect=0).stderr
+    assert "the shop is closed" in hosts.typed("two", "push", loop, expect=1).stderr
     (remote.folder / "hooks" / "update").unlink()
-    done = two("push", loop, cwd=Path("/"), expect=0)
+    done = hosts.typed("two", "push", loop, expect=0)
     assert f"{loop}: pushed less, commit" in done.stdout
     assert remote.git("show", "less:n") == "38"
 
@@ -139,17 +143,17 @@ def test_what_was_kept_after_going_on_is_pushed_too(two: Beatctl, repository: Re
 
 
 def test_a_repository_that_cant_be_had_is_told_before_anything_starts(
-    two: Beatctl, repository: Repository, remote: Remote
+    hosts: Hosts, two: Beatctl, repository: Repository, remote: Remote
 ) -> None:
     before = set(two.look_at_all())
     start = ("start", "lower n", *lowering(repository))
-    done = two(*start, "--repo", remote.url, "--ref", "nope", cwd=Path("/"), expect=2)
+    done = hosts.typed("two", *start, "--repo", remote.url, "--ref", "nope", expect=2)
     assert f"{remote.url} has no branch, tag or commit 'nope'." in done.stderr
-    done = two(*start, "--repo", f"{remote.url}x", cwd=Path("/"), expect=3)
+    done = hosts.typed("two", *start, "--repo", f"{remote.url}x", expect=3)
     assert "does not appear to be a git repository" in done.stderr
-    done = two(*start, "--repo", remote.url, "--branch", "main", cwd=Path("/"), expect=2)
+    done = hosts.typed("two", *start, "--repo", remote.url, "--branch", "main", expect=2)
     assert "has a branch main already" in done.stderr
-    done = two(*start, "--repo", remote.url, "--worktree", cwd=Path("/"), expect=2)
+    done = hosts.typed("two", *start, "--repo", remote.url, "--worktree", expect=2)
     assert "leave out --worktree" in done.stderr
     done = two("start", "x", "--until", "true", "-a", "nobody", "--repo", remote.url, cwd=Path("/"), expect=3)
     assert 'Agent "nobody" is not on PATH' in done.stderr

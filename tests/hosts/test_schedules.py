@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.hosts.conftest import Hosts
 from tests.loops.conftest import Repository
+
+pytestmark = pytest.mark.xdist_group("hosts")
 
 
 def test_a_schedule_for_another_host_starts_its_loops_there_with_that_hosts_environment(

@@ -11,6 +11,8 @@ from tests.hosts.conftest import Hosts
 from tests.loops.conftest import Repository
 from tests.support import Beatctl, wait_until
 
+pytestmark = pytest.mark.xdist_group("hosts")
+
 MINIMIZE = ("--eval", "cat n", "--minimize")
 
 
@@ -29,33 +31,35 @@ def test_a_loop_sent_to_a_host_runs_there_and_its_verdicts_are_told_here(
     hosts: Hosts, one: Beatctl, repository: Repository
 ) -> None:
     words = ("start", "lower n", *lowering(repository), "--on", "two", "-C", str(repository.folder))
-    done = one(*words, "--json", cwd=Path("/"), expect=0)
+    done = hosts.typed("one", *words, "--json", expect=0)
     assert done.json["host"] == "two"
     assert done.json["outcome"] == "improved"
     assert done.json["best"]["score"] == 38
     verdicts = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("#")]
     assert verdicts == ["baseline", "keep", "keep"]
     assert f"  folder    {repository.folder}" in done.stderr
-    assert not one.look_at_all()
+    assert done.json["id"] not in one.look_at_all()
     assert hosts["two"].look(done.json["id"])["outcome"] == "improved"
     assert repository.read("n") == "38\n"
 
 
-def test_what_the_host_refuses_is_told_here_with_its_words_and_exit_code(one: Beatctl, repository: Repository) -> None:
+def test_what_the_host_refuses_is_told_here_with_its_words_and_exit_code(
+    hosts: Hosts, one: Beatctl, repository: Repository
+) -> None:
     there = ("--on", "two", "-C", str(repository.folder))
-    done = one("start", "x", "--until", "true", "-a", "no-such-agent", *there, cwd=Path("/"), expect=3)
+    done = hosts.typed("one", "start", "x", "--until", "true", "-a", "no-such-agent", *there, expect=3)
     assert 'Agent "no-such-agent" is not on PATH' in done.stderr
-    done = one("start", "x", "--until", "true", "--on", "two", "-C", "/no/such/folder", cwd=Path("/"), expect=2)
+    done = hosts.typed("one", "start", "x", "--until", "true", "--on", "two", "-C", "/no/such/folder", expect=2)
     assert "There is no folder /no/such/folder" in done.stderr
     # What can be told without the host is, before anything is sent.
-    done = one("start", "x", "--eval", "cat n", *there, cwd=Path("/"), expect=2)
+    done = hosts.typed("one", "start", "x", "--eval", "cat n", *there, expect=2)
     assert "Is lower or higher better?" in done.stderr
     assert "Temporal server" not in done.stderr
-    done = one("start", "x", "--until", "true", "--on", "two", cwd=Path("/"), expect=2)
+    done = hosts.typed("one", "start", "x", "--until", "true", "--on", "two", expect=2)
     assert "In which folder of two? Add -C DIR, or --repo URL." in done.stderr
-    done = one("start", "x", "--until", "true", "--on", "two", "-C", "repo", cwd=Path("/"), expect=2)
+    done = hosts.typed("one", "start", "x", "--until", "true", "--on", "two", "-C", "repo", expect=2)
     assert "has to be named whole" in done.stderr
-    done = one("start", "x", "--until", "true", *there, "--notify", "ntfy://my-secret", cwd=Path("/"), expect=2)
+    done = hosts.typed("one", "start", "x", "--until", "true", *there, "--notify", "ntfy://my-secret", expect=2)
     assert "an address holds secrets" in done.stderr
     assert "my-secret" not in done.stderr
 
@@ -77,18 +81,18 @@ def test_a_loop_file_and_a_prompt_template_travel_to_the_host(
 def test_an_order_for_a_host_without_a_worker_is_told_waits_and_is_carried_out_once(
     hosts: Hosts, repository: Repository
 ) -> None:
-    one, three = hosts["one"], hosts["three"]
+    three = hosts["three"]
     there = ("--on", "three", "-C", str(repository.folder))
-    done = one("start", "lower n", *lowering(repository), *there, "-d", cwd=Path("/"), expect=0)
+    done = hosts.typed("one", "start", "lower n", *lowering(repository), *there, "-d", expect=0)
     loop = done.stdout.strip()
     assert "No worker on three so far." in done.stderr
     assert f"To take it back: beatctl cancel {loop}" in done.stderr
-    shown = one("status", loop, cwd=Path("/"), expect=0).stdout
+    shown = hosts.typed("one", "status", loop, expect=0).stdout
     assert shown.startswith(f"{loop}  waiting")
     assert "now       waiting: no worker on three so far" in shown
-    listed = {each["id"]: each for each in one("list", "--json", cwd=Path("/"), expect=0).json}
+    listed = {each["id"]: each for each in hosts.typed("one", "list", "--json", expect=0).json}
     assert listed[loop]["queued"] is True
-    assert "nothing to pause yet" in one("pause", loop, cwd=Path("/"), expect=2).stderr
+    assert "nothing to pause yet" in hosts.typed("one", "pause", loop, expect=2).stderr
     hosts.up("three")
     wait_until(lambda: loop in three.look_at_all(), "the loop's start")
     status = three.until(loop, "its end", lambda s: s["state"] == "finished", cwd=repository.folder)
@@ -100,12 +104,12 @@ def test_an_order_can_be_taken_back_and_where_nobody_waits_none_is_left(hosts: H
     one = hosts["one"]
     there = ("--on", "four", "-C", str(repository.folder))
     words = ("start", "lower n", *lowering(repository), *there)
-    loop = one(*words, "-d", cwd=Path("/"), expect=0).stdout.strip()
-    assert "taken back" in one("cancel", loop, cwd=Path("/"), expect=0).stdout
-    assert f'No loop "{loop}"' in one("status", loop, cwd=Path("/"), expect=2).stderr
+    loop = hosts.typed("one", *words, "-d", expect=0).stdout.strip()
+    assert "taken back" in hosts.typed("one", "cancel", loop, expect=0).stdout
+    assert f'No loop "{loop}"' in hosts.typed("one", "status", loop, expect=2).stderr
     done = one(*words, cwd=Path("/"), env={"CI": "1"}, expect=3)
     assert "No worker on four so far. Nothing was started." in done.stderr
-    assert all(not each["queued"] for each in one("list", "--json", cwd=Path("/"), expect=0).json)
+    assert all(not each["queued"] for each in hosts.typed("one", "list", "--json", expect=0).json)
 
 
 def test_in_ci_leaving_cancels_the_loop_on_its_host(hosts: Hosts, one: Beatctl, repository: Repository) -> None:
