@@ -45,6 +45,8 @@ class Happened(BaseModel):
     directory: str = ""
     branch: str | None = None
     ui_url: str | None = None
+    host: str | None = None
+    """Where it runs."""
     at: str
     """When, ISO 8601 in UTC."""
 
@@ -88,6 +90,7 @@ def happened(event: Event, status: Status, at: str) -> Happened:
         directory=status.directory,
         branch=status.branch,
         ui_url=status.ui_url,
+        host=status.host,
         at=at,
     )
 

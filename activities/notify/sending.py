@@ -43,6 +43,8 @@ _LARGEST_LOG = 1024 * 1024
 
 
 def main() -> None:
+    for each in (signal.SIGALRM, signal.SIGTERM):
+        signal.signal(each, _end)
     signal.alarm(_ALARM_S)
     task = json.load(sys.stdin.buffer)
     place = Path(task["place"]) if task["place"] is not None else None
@@ -56,6 +58,22 @@ def main() -> None:
     sys.stdout.flush()
     os._exit(0)  # threads that still wait for a dead network are no reason to stay
 
+
+def _end(_number: int, _frame: object) -> None:
+    """End at once, with the user's command."""
+    for process in _commands:
+        _end_command(process)
+    os._exit(1)
+
+
+def _end_command(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+_commands: list[subprocess.Popen[bytes]] = []
+"""Those that run."""
 
 Work = tuple[str, float, Callable[[], str]]
 """What is shown of a target, its limit in seconds, and what sends: it returns an error's words, or nothing."""
@@ -125,6 +143,7 @@ def _run_command(task: dict[str, Any], place: Path | None) -> str:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    _commands.append(process)
     output = bytearray()
     reader = threading.Thread(target=_read, args=(process, output), daemon=True)
     reader.start()
@@ -136,8 +155,7 @@ def _run_command(task: dict[str, Any], place: Path | None) -> str:
         code = process.wait(_COMMAND_S - 2)
         error = f"exit code {code}" if code else ""
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _end_command(process)
         process.wait()
         error = f"ended after {_COMMAND_S - 2:.0f} s"
     reader.join(1)

@@ -48,6 +48,7 @@ class Teller:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._under_way = set[asyncio.Task[list[Result] | None]]()
 
     async def tell(self, given: NotifyInput) -> None:
         """Tell of the event; raises a retryable error while a target has tries left."""
@@ -55,11 +56,27 @@ class Teller:
         targets = kept(folder.notify)
         if given.happened is not None and targets is not None:
             async with beating(), self._room:
-                results = await deliver(targets, message(given.happened), given.id, folder)
+                results = await self._deliver(targets, message(given.happened), given.id, folder)
             self._settle(given, targets, results)
         if given.last:
             with contextlib.suppress(OSError):
                 folder.notify.unlink(missing_ok=True)
+
+    async def _deliver(self, targets: Targets, what: Message, id: str, folder: LoopFolder) -> list[Result] | None:
+        """Send it, also where the run of the chain that wanted it has handed over: the next one's try waits for this
+        process and finds what it has done. A worker that is leaving ends it."""
+        under_way = asyncio.create_task(deliver(targets, what, id, folder))
+        self._under_way.add(under_way)
+        under_way.add_done_callback(self._under_way.discard)
+        try:
+            return await asyncio.shield(under_way)
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details is None or details.worker_shutdown:
+                under_way.cancel()
+                await asyncio.wait([under_way])
+                raise _again("The worker stops; the next one sends it.") from None
+            raise
 
     def _settle(self, given: NotifyInput, targets: Targets, results: list[Result] | None) -> None:
         attempt = activity.info().attempt
@@ -95,18 +112,21 @@ async def deliver(targets: Targets, what: Message, id: str, folder: LoopFolder |
         "message": what.model_dump(mode="json"),
         "place": str(folder.root) if folder is not None else None,
     }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", sending.__name__),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,  # whatever a library writes there may hold an address
-        env=_environment(targets.environment),
-        cwd="/",
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-m", sending.__name__),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,  # whatever a library writes there may hold an address
+            env=_environment(targets.environment),
+            cwd="/",
+        )
+    except OSError:  # the system has no more processes to give
+        return None
     try:
         output, _ = await process.communicate(json.dumps(task).encode())
     finally:
-        if process.returncode is None:  # the worker is leaving: the next one goes on
+        if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             with contextlib.suppress(TimeoutError):

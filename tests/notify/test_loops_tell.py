@@ -16,7 +16,7 @@ from aiosmtpd.controller import Controller
 from beatctl.worker.connection import Connection, connect
 from tests.loops.conftest import Loops
 from tests.notify.conftest import Receiver
-from tests.support import wait_until
+from tests.support import processes_of, wait_until
 
 LOWER = ("lower n\nin small steps", "--eval", "cat n", "--minimize")
 STEP = "echo $(($(cat n) - 1)) > n"
@@ -90,6 +90,17 @@ def test_a_wait_for_a_limit_is_told_with_its_end(loops: Loops, receiver: Receive
     loops.do("resume", loop)
     assert receiver.the(loop, "finish")["outcome"] == "improved"
     assert receiver.events(loop) == ["waiting", "finish"]
+
+
+def test_a_cancelled_loop_tells_so_and_forgets_where_to(loops: Loops, receiver: Receiver) -> None:
+    began = loops.repository.folder / "began"
+    agent = loops.repository.agent("touch began; sleep 600")
+    loop = loops.detached(*LOWER, "-a", agent, "--notify", receiver.url())
+    wait_until(began.exists, "the agent")
+    loops.do("cancel", loop)
+    told = receiver.the(loop, "finish")
+    assert (told["title"], told["outcome"], told["type"]) == (f"{loop} cancelled", "cancelled", "info")
+    gone(loops, loop)
 
 
 def test_new_bests_are_told_but_not_each_of_a_series(loops: Loops, receiver: Receiver) -> None:
@@ -198,18 +209,24 @@ def test_secrets_of_an_address_are_nowhere_after_the_loop(
 
 def test_a_message_under_way_when_the_history_is_handed_over_is_sent_once(loops: Loops, receiver: Receiver) -> None:
     receiver.held.clear()
-    words = ("-n", "2", "--notify", receiver.url(), "--notify-on", "best,finish")
-    agent, env = loops.repository.agent(STEP), {"BEATCTL_CONTINUE_AS_NEW_EVENTS": "5"}
+    words = ("-n", "3", "--notify", receiver.url(), "--notify-on", "best,finish")
+    agent, env = loops.repository.agent(STEP), {"BEATCTL_CONTINUE_AS_NEW_EVENTS": "30"}
     done = loops.beatctl("start", *LOWER, "-a", agent, *words, "-d", cwd=loops.repository.folder, env=env, expect=0)
     loop = done.stdout.strip()
     receiver.the(loop, "best")
     status = loops.until(loop, "the end, with the message still under way", lambda s: s["state"] == "finished")
-    assert (status["outcome"], status["iteration"]) == ("improved", 2)
+    assert (status["outcome"], status["iteration"]) == ("improved", 3)
+    wait_until(lambda: len(senders(loops)) == 2, "the next run's try, which waits for the one that sends")
     receiver.held.set()
-    assert receiver.the(loop, "finish")["best"] == "48"
+    assert receiver.the(loop, "finish")["best"] == "47"
     gone(loops, loop)
     assert receiver.events(loop) == ["best", "finish"]
     assert "ContinuedAsNew" in asyncio.run(history(loops, loop, first=True))
+
+
+def senders(loops: Loops) -> list[str]:
+    """The processes that send."""
+    return [line for line in processes_of(loops.beatctl.home).values() if "notify.sending" in line]
 
 
 async def history(loops: Loops, loop: str, *, first: bool = False) -> str:
