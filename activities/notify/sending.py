@@ -67,9 +67,9 @@ def _end(_number: int, _frame: object) -> None:
 
 
 def _end_command(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    """What runs of it, or is left of it in the background."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 _commands: list[subprocess.Popen[bytes]] = []
@@ -155,14 +155,14 @@ def _run_command(task: dict[str, Any], place: Path | None) -> str:
         code = process.wait(_COMMAND_S - 2)
         error = f"exit code {code}" if code else ""
     except subprocess.TimeoutExpired:
-        _end_command(process)
-        process.wait()
         error = f"ended after {_COMMAND_S - 2:.0f} s"
+    _end_command(process)
+    process.wait()
+    _commands.remove(process)
     reader.join(1)
     _log(place, str(task["message"]["fields"].get("event")), error, bytes(output))
-    if error and place is None:
-        return f"{error}: {output[-300:].decode('utf-8', 'replace').strip()}"
-    return error
+    said = output.decode("utf-8", "replace").strip().rpartition("\n")[2][-200:]
+    return f"{error}: {said}" if error and said and place is None else error
 
 
 def _read(process: subprocess.Popen[bytes], output: bytearray) -> None:

@@ -26,7 +26,8 @@ LIMITED = Path(__file__).parents[1] / "loops" / "limited_agent.py"
 def test_the_end_is_told_with_what_it_came_to_by_webhook_and_command(loops: Loops, receiver: Receiver) -> None:
     agent = loops.repository.agent(f"case $i in 2) echo 90 > n;; *) {STEP};; esac")
     heard = loops.repository.folder.parent / "heard"
-    command = f'cat > {heard}; printf "%s|" "$BEATCTL_EVENT" "$BEATCTL_LOOP" "$BEATCTL_BEST" "$MINE" >> {heard}; pwd'
+    told = '"$BEATCTL_EVENT" "$BEATCTL_LOOP" "$BEATCTL_BEST" "$MINE"'
+    command = f'cat > {heard}; printf "%s|" {told} >> {heard}; pwd; sleep 601 &'
     words = ("-n", "3", "--notify", receiver.url(), "--notify-command", command)
     status = loops.start(*LOWER, "-a", agent, *words, expect=0, env={"MINE": "my own"})
     loop = status["id"]
@@ -41,6 +42,7 @@ def test_the_end_is_told_with_what_it_came_to_by_webhook_and_command(loops: Loop
     log = wait_until(lambda: (folder / "notify.log").exists() and (folder / "notify.log").read_text(), "the log")
     assert " finish: exit code 0" in log
     assert str(loops.repository.folder) in log
+    assert not [line for line in processes_of(loops.beatctl.home).values() if "sleep 601" in line]
     told, _, variables = heard.read_text().rpartition("}")
     document = json.loads(told + "}")
     assert (document["event"], document["loop"], document["best"]) == ("finish", loop, {"iteration": 3, "score": 48})
