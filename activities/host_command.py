@@ -97,7 +97,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def _packed(file: IO[bytes]) -> tuple[str, int]:
     """A file's beginning, as much as may travel, and how many bytes are left out."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     text = file.read(_MOST_READ)
     packed = zlib.compress(text)

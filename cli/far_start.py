@@ -74,7 +74,7 @@ def start_there(loops: Loops, told: Mapping[str, Setting], *, as_json: bool) -> 
     status = elsewhere.reach(
         shared,
         loops.environ,
-        lambda client: _begin(client, shared, loop, wanted, stays=not typed.detach, needs_it_now=ends_with_us),
+        lambda client: _begin(client, shared, loop, wanted, needs_it_now=ends_with_us),
         None,
     )
     if typed.detach:
@@ -139,9 +139,7 @@ def _text_of(name: str) -> str:
         raise Usage(f"{name} is not UTF-8.") from None
 
 
-async def _begin(
-    client: Client, shared: Connection, loop: str, wanted: Wanted, *, stays: bool, needs_it_now: bool
-) -> Status:
+async def _begin(client: Client, shared: Connection, loop: str, wanted: Wanted, *, needs_it_now: bool) -> Status:
     """Have the host start the loop; returns once it has, or where nobody there takes the order. Raises Refused,
     Unavailable."""
     from beatctl.worker import away, far_loops
@@ -151,23 +149,22 @@ async def _begin(
     if gone is not None and needs_it_now:
         raise Unavailable(f"{_gone_words(wanted, gone)} Nothing was started.")
     await _order(client, loop, wanted)
-    told = False
     while True:
         found = await far_loops.find(client, loop, shared.label)
         status, gone = found[0] if found else (None, None)
+        if status is not None and status.reason == "refused":
+            launch = await client.get_workflow_handle(far_loops.launch_id(loop)).describe(rpc_timeout=service.RPC_LIMIT)
+            raise Refused(*(await far_loops.refusal(client, launch) or (status.detail, Unavailable.exit_code)))
         if status is not None and not status.queued:
             for line in _in_force(status):
                 say(line)
             return await far_loops.whole(client, status)
-        await _raise_refusal(client, loop)
         if status is not None and gone is not None:
             if needs_it_now:
                 await far_loops.take_back(client, loop)
                 raise Unavailable(f"{_gone_words(wanted, gone)} Nothing was started.")
-            if not told:
-                say(f"{_gone_words(wanted, gone)} {loop} is queued, and starts when one is there.")
-                say(f"To take it back: beatctl cancel {loop}")
-                told = True
+            say(f"{_gone_words(wanted, gone)} {loop} is queued, and starts when one is there.")
+            say(f"To take it back: beatctl cancel {loop}")
             return elsewhere.waiting(status, gone)
         await asyncio.sleep(_LOOK_S)
 
@@ -189,29 +186,6 @@ async def _order(client: Client, loop: str, wanted: Wanted) -> None:
         search_attributes=TypedSearchAttributes([host]),
         rpc_timeout=service.RPC_LIMIT,
     )
-
-
-async def _raise_refusal(client: Client, loop: str) -> None:
-    """Raises Refused where the host's `start` refused the loop."""
-    from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
-    from temporalio.exceptions import ApplicationError
-
-    from beatctl.worker.far_loops import launch_id
-
-    handle = client.get_workflow_handle(launch_id(loop))
-    described = await handle.describe(rpc_timeout=service.RPC_LIMIT)
-    if described.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
-        return
-    try:
-        await handle.result(rpc_timeout=service.RPC_LIMIT)
-    except WorkflowFailureError as failed:
-        cause: BaseException | None = failed
-        while cause is not None and not isinstance(cause, ApplicationError):
-            cause = cause.__cause__
-        if isinstance(cause, ApplicationError):
-            details = next((one for one in cause.details if isinstance(one, dict)), {})
-            raise Refused(cause.message, int(details.get("exit_code") or Unavailable.exit_code)) from None
-        raise Unavailable(f"Its start was given up: {failed.__cause__ or failed}.") from None
 
 
 def _gone_words(wanted: Wanted, gone: Away) -> str:

@@ -53,13 +53,23 @@ def run_there(found: Elsewhere, words: Sequence[str], environ: Mapping[str, str]
     if command not in ALLOWED:
         raise Usage(f"Loop {loop.id} is on host {loop.host}: type beatctl {command} there.")
     line = line_there(words, found)
-    if loop.waiting_for:
-        return _told_away(loop, command, as_json="--json" in words)
-    try:
-        answer = elsewhere.reach(shared, environ, lambda client: ask(client, loop, line), None)
-    except HostAway as found_away:
-        return _told_away(elsewhere.waiting(loop, found_away.away), command, as_json="--json" in words)
-    return printed(answer, loop)
+    away = loop.waiting_for
+    if away is None:
+        try:
+            return printed(elsewhere.reach(shared, environ, lambda client: ask(client, loop, line), None), loop)
+        except HostAway as gone:
+            loop = elsewhere.waiting(loop, gone.away)
+            away = elsewhere.away_words(loop.host or "", gone.away.since, datetime.now().astimezone())
+    if command != "status":
+        raise Unavailable(
+            f"Loop {loop.id} is on host {loop.host}, which is away: {away}. "
+            f"Start its worker there (beatctl up -d), then try again."
+        )
+    from beatctl.worker import far_loops
+
+    if loop.state == "finished":  # its last words are the workflow's result
+        loop = elsewhere.reach(shared, environ, lambda client: far_loops.whole(client, loop))
+    return _print_status(loop, as_json="--json" in words)
 
 
 def _queued(shared: Connection, environ: Mapping[str, str], loop: Status, command: str, *, as_json: bool) -> int:
@@ -68,6 +78,8 @@ def _queued(shared: Connection, environ: Mapping[str, str], loop: Status, comman
 
     if command == "status":
         return _print_status(loop, as_json=as_json)
+    if loop.state == "finished":
+        raise Usage(f"Host {loop.host} has refused loop {loop.id}: {loop.detail}")
     if command != "cancel":
         raise Usage(f"Host {loop.host} is still to start loop {loop.id}: there is nothing to {command} yet.")
     if not elsewhere.reach(shared, environ, lambda client: far_loops.take_back(client, loop.id)):
@@ -150,16 +162,6 @@ def _failed_words(failed: BaseException, loop: Status) -> str:
         f"Host {loop.host} did not come to an end with it: {getattr(cause, 'message', cause)}. "
         f"See how the loop stands: beatctl status {loop.id}"
     )
-
-
-def _told_away(loop: Status, command: str, *, as_json: bool) -> int:
-    """What can be said of a loop whose host is away. Raises Unavailable for all but `status`."""
-    if command != "status":
-        raise Unavailable(
-            f"Loop {loop.id} is on host {loop.host}, which is away: {loop.waiting_for}. "
-            f"Start its worker there (beatctl up -d), then try again."
-        )
-    return _print_status(loop, as_json=as_json)
 
 
 def _print_status(loop: Status, *, as_json: bool) -> int:

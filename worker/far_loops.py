@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from beatctl.activities.ledger import Outcome, State, Status, timestamp
@@ -28,6 +29,8 @@ _ENDED = f"{_LOOP} AND ExecutionStatus IN ('Completed', 'Failed', 'Canceled', 'T
 _ANSWER = timedelta(seconds=2)
 _LIMIT = timedelta(seconds=5)
 _ASKED_AT_ONCE = 16
+_NOT_THERE = 3
+"""The exit code of a command that lacks what it needs."""
 
 
 def launch_id(loop: str) -> str:
@@ -48,9 +51,10 @@ async def find(client: Client, word: str, label: str) -> list[tuple[Status, Away
     if not re.fullmatch(r"[a-z][a-z0-9-]*", word):
         return []
     exact = await _described(client, workflow_id(word)) or await _described(client, launch_id(word))
-    if (exact is not None and exact.workflow_type == "Loop") or (
-        exact is not None and exact.status == WorkflowExecutionStatus.RUNNING
-    ):
+    if exact is not None and exact.id == launch_id(word) and (refused := await refusal(client, exact)) is not None:
+        changes = {"outcome": "failed", "reason": "refused", "detail": refused[0], "now": ""}
+        return [((await told(exact, label)).model_copy(update=changes), None)]
+    if exact is not None and (exact.workflow_type == "Loop" or exact.status == WorkflowExecutionStatus.RUNNING):
         described = [exact]
     else:
         loops = f"{_LOOP} AND ExecutionStatus != 'ContinuedAsNew' AND WorkflowId STARTS_WITH '{workflow_id(word)}'"
@@ -59,6 +63,23 @@ async def find(client: Client, word: str, label: str) -> list[tuple[Status, Away
         named = {loop_of(name): name for name in reversed(ids)}  # a loop that has begun is more than its launch
         described = [one for one in [await _described(client, name) for name in named.values()] if one is not None]
     return [(await told(one, label), await away(client, [one])) for one in described]
+
+
+async def refusal(client: Client, launch: WorkflowExecutionDescription) -> tuple[str, int] | None:
+    """What the host's `start` said against a loop, and its exit code; None where it has not refused it."""
+    if launch.status != WorkflowExecutionStatus.FAILED:
+        return None
+    try:
+        await client.get_workflow_handle(launch.id, run_id=launch.run_id).result(rpc_timeout=_LIMIT)
+    except WorkflowFailureError as failed:
+        cause: BaseException | None = failed
+        while cause is not None and not isinstance(cause, ApplicationError):
+            cause = cause.__cause__
+        if isinstance(cause, ApplicationError):
+            details = next((one for one in cause.details if isinstance(one, dict)), {})
+            return cause.message, int(details.get("exit_code") or _NOT_THERE)
+        return f"Its start was given up: {failed.__cause__ or failed}.", _NOT_THERE
+    return None
 
 
 async def take_back(client: Client, loop: str) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import signal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
+from beatctl.worker.away import Away, look
+from beatctl.worker.connection import Connection, connect, workflow_id
 from tests.hosts.conftest import Hosts
 from tests.loops.conftest import Repository
 from tests.support import Beatctl, Done, wait_until
@@ -43,6 +48,15 @@ class Far:
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.from_one("status", self.loop, "--json"))
         return found
+
+    def described(self) -> WorkflowExecutionDescription:
+        """The loop's workflow, as the server knows it."""
+
+        async def ask() -> WorkflowExecutionDescription:
+            client = await connect(Connection(address=self.hosts.address, embedded=False), environ={})
+            return await client.get_workflow_handle(workflow_id(self.loop)).describe()
+
+        return asyncio.run(ask())
 
     def finished(self) -> dict[str, Any]:
         self.gate.touch()
@@ -167,6 +181,48 @@ def test_a_host_that_loses_power_costs_its_loop_one_run_and_other_hosts_take_not
     rows = json.loads(far.from_one("show", far.loop, "--json"))
     assert [row["agent"]["lost"] for row in rows[1:]] == [1, 0]
     assert far.runs() == ["1", "1", "2"]
+
+
+def test_what_a_loop_came_to_is_told_with_its_host_away_and_nothing_else_is_promised(far: Far) -> None:
+    far.finished()
+
+    # The ledger has the end a moment before the server.
+    wait_until(lambda: far.described().status == WorkflowExecutionStatus.COMPLETED, "the end on the server")
+    far.hosts.kill("two")
+    status = wait_until(lambda: (found := far.status())["state"] == "finished" and found, "its end on the server")
+    assert (status["outcome"], status["best"]["score"], status["waiting_for"]) == ("improved", 38, None)
+    assert "which is away: no worker on two since" in far.from_one("show", far.loop, expect=3)
+
+
+def test_on_its_own_host_a_loop_says_that_no_worker_runs_and_since_when(far: Far) -> None:
+    far.two("down", cwd=Path("/"), expect=0)
+
+    def shown() -> str | None:
+        found = far.hosts.typed("two", "status", far.loop).stdout
+        return found if "waiting:" in found else None
+
+    told = wait_until(shown, "that it is told", every_s=0.5)
+    assert "now       waiting: no worker on two since" in told
+    assert "beatctl was shut down (beatctl down): the loop waits. Go on with: beatctl up -d" in told
+    assert "waiting: no worker on two since" in far.hosts.typed("two", "list").stderr
+    far.hosts.up("two")
+    assert far.finished()["outcome"] == "improved"
+
+
+def test_when_the_server_has_forgotten_who_asked_the_loops_history_tells_since_when(far: Far) -> None:
+    """It does so after five minutes; nobody has ever asked for the work of a queue of another name."""
+    end = datetime.fromisoformat(str(far.finished()["ended_at"])).timestamp()
+
+    described = far.described()
+
+    async def ask() -> Away | None:
+        client = await connect(Connection(address=far.hosts.address, embedded=False), environ={})
+        return await look(client, "beatctl@forgotten", [described])
+
+    away = asyncio.run(ask())
+    assert away is not None
+    assert away.since is not None
+    assert end - 30 < away.since < end + 30
 
 
 def test_a_command_for_a_host_that_died_a_moment_ago_is_taken_back(far: Far) -> None:

@@ -100,6 +100,19 @@ def test_an_order_for_a_host_without_a_worker_is_told_waits_and_is_carried_out_o
     assert set(three.look_at_all()) == {loop}
 
 
+def test_an_order_that_its_host_refuses_later_is_told_by_status(hosts: Hosts) -> None:
+    words = ("start", "x", "--until", "true", "--on", "five", "-C", "/no/such/folder", "-d")
+    loop = hosts.typed("one", *words).stdout.strip()
+    watcher = hosts["one"].popen("watch", loop, cwd=Path("/"))
+    hosts.up("five")
+    assert "There is no folder /no/such/folder." in watcher.communicate(timeout=120)[1]
+    assert watcher.returncode == 1
+    shown = hosts.typed("one", "status", loop).stdout
+    assert shown.startswith(f"{loop}  failed (refused)  x")
+    assert "There is no folder /no/such/folder." in shown
+    assert "has refused loop" in hosts.typed("one", "cancel", loop, expect=2).stderr
+
+
 def test_an_order_can_be_taken_back_and_where_nobody_waits_none_is_left(hosts: Hosts, repository: Repository) -> None:
     one = hosts["one"]
     there = ("--on", "four", "-C", str(repository.folder))
