@@ -116,7 +116,7 @@ async def ask(client: Client, loops: Loops, word: str, *, runs: int) -> Seen:
     seen = await server.see(client, name, runs=runs)
     if seen is None:
         keeping.forget(loops.home, name)
-        raise Usage(f'The schedule "{name}" is over, and the server has forgotten it.')
+        raise Usage(_gone(name))
     return seen
 
 
@@ -137,9 +137,17 @@ def _all(loops: Loops) -> list[Seen]:
         for name, one in seen.items():
             if one is None:
                 keeping.forget(loops.home, name)
+                say(_gone(name))
         return [one for one in seen.values() if one is not None]
 
     return server.reach(loops, ask_for_all)
+
+
+def _gone(name: str) -> str:
+    return (
+        f'The Temporal server has no schedule "{name}" any more: it was over, or the server\'s data is gone. '
+        "Forgotten here, too."
+    )
 
 
 def _rests(loops: Loops) -> bool:

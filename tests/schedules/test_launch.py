@@ -100,12 +100,6 @@ def test_an_id_that_is_taken_is_refused_and_its_loop_left_alone(host: Host) -> N
     assert host.status("taken") == before
 
 
-def test_loops_of_a_schedule_are_counted_and_say_where_they_come_from(host: Host) -> None:
-    given = LaunchInput(schedule="nightly", arguments=["write ok", *PASSES], directory=folder(host))
-    assert [result(host, given).id for _ in range(2)] == ["nightly-1", "nightly-2"]
-    assert host.status("nightly-2")["schedule"] == "nightly"
-
-
 def held_agent(host: Host) -> tuple[str, Path, Path]:
     """An agent that works until a file is there, that file, and the one that tells that it has begun."""
     go, begun = host.repository.folder.parent / "go", host.repository.folder.parent / "begun"

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import Client, Schedule, ScheduleActionStartWorkflow, ScheduleIntervalSpec, ScheduleSpec
 
 from beatctl.activities.workspace.files import read_json
-from tests.loops.conftest import Repository
 from tests.schedules.conftest import Host
 from tests.support import wait_until
 
@@ -42,20 +43,31 @@ def folder(host: Host) -> Folder:
 
 
 @pytest.fixture
-def clock(host: Host, place: Path) -> Iterator[Callable[[int], None]]:
-    """Waits for some more times at which a schedule of every second has had its turn."""
-    other = Host(host.beatctl, Repository(place / "clock", host.beatctl.environ))
-    held = Folder(other)
-    other.schedule("create", "clock", "--every", "1s", *held.words)
+def clock(host: Host) -> Iterator[Callable[[int], None]]:
+    """Waits for some more times at which a schedule of every second has had its turn: one of the server's own, whose
+    workflow nobody works on, so that its further starts are counted as skipped."""
+    name = f"clock-{os.urandom(4).hex()}"
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow("Nothing", id=name, task_queue="nobody"),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=1))]),
+    )
 
-    def pass_by(seconds: int) -> None:
-        until = int(other.seen("clock")["skipped"]) + seconds
-        wait_until(lambda: int(other.seen("clock")["skipped"]) >= until, "the clock", every_s=0.2)
+    async def skipped(client: Client) -> int:
+        return (await client.get_schedule_handle(name).describe()).info.num_actions_skipped_overlap
 
+    def pass_by(times: int) -> None:
+        until = host.with_client(skipped) + times
+        wait_until(lambda: host.with_client(skipped) >= until, "the clock", every_s=0.2)
+
+    async def end(client: Client) -> None:
+        info = (await client.get_schedule_handle(name).describe()).info
+        await client.get_schedule_handle(name).delete()
+        action: Any = info.running_actions[0]
+        await client.get_workflow_handle(action.workflow_id).terminate()
+
+    host.with_client(lambda client: client.create_schedule(name, schedule))
     yield pass_by
-    other.schedule("delete", "clock")
-    for loop in held.loops("clock"):
-        other.beatctl("cancel", loop, cwd=other.repository.folder)
+    host.with_client(end)
 
 
 def test_a_schedule_skips_while_its_loop_runs_and_can_be_paused_triggered_and_deleted(
