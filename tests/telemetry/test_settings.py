@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from beatctl.activities.home import Home
+from beatctl.worker.connection import Connection
+from beatctl.worker.launch_environment import launch_environment
 from beatctl.worker.systemd import environment_for
 from beatctl.worker.telemetry.settings import Settings, Signal, read
 
@@ -83,3 +87,9 @@ def test_an_installed_service_sends_where_the_shell_said_and_its_unit_holds_no_s
         **HERE,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
     }
+
+
+def test_agents_of_a_loop_that_a_host_starts_do_not_pass_for_its_worker() -> None:
+    connection = Connection(address="", embedded=True)
+    host = {**HERE, "OTEL_SERVICE_NAME": "beatctl", "OTEL_RESOURCE_ATTRIBUTES": "beatctl.host=h", "PATH": "/bin"}
+    assert launch_environment(Home(Path("/h")), connection, host) == {**HERE, "PATH": "/bin", "BEATCTL_HOME": "/h"}
