@@ -27,6 +27,8 @@ _PROVIDERS = {
     "mistral": "mistral_ai",
 }
 _CUT_SHORT = "before it was judged"
+_BEGINNINGS = ("put back", "a new session was begun")
+"""Of what is told beside a verdict's reason: more follows, and may be of anyone."""
 
 
 @dataclass(frozen=True)
@@ -235,14 +237,20 @@ def _agent_failed(row: Row) -> bool:
 
 
 def _own_words(row: Row) -> str | None:
-    """The row's reason as far as it is beatctl's: without what agent or evaluator printed."""
+    """The row's reason as far as it is beatctl's: without what agent or evaluator printed, and without names of files,
+    which only stand in what is told beside the verdict's reason, or where something could not be started."""
     if not row.reason:
         return None
     if _agent_failed(row):
         return "the agent failed" if row.verdict == "crash" else "the agent was ended after its time limit"
     text = re.sub(r'".*"', '"…"', row.reason, flags=re.DOTALL)
-    # One that was cut off in the middle of a quotation.
-    return text if text.count('"') % 2 == 0 else text.partition('"')[0] + '"…'
+    if text.count('"') % 2:  # it was cut off in the middle of a quotation
+        text = text.partition('"')[0] + '"…"'
+    text = re.split(r"; | \(", text, maxsplit=1)[0]
+    for words in _BEGINNINGS:
+        if words in text:
+            return words
+    return None if "/" in text else text
 
 
 def _seconds(timestamp: str) -> float:
