@@ -66,7 +66,16 @@ def test_a_source_archive_that_cannot_be_worked_with(built: tuple[Path, Path]) -
     for folder in FOLDERS:
         expected |= {f"src/beatctl/{name}" for name in tracked(folder)}
     assert not expected - names, f"not in the archive: {sorted(expected - names)}"
-    single = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "pyproject.toml", ".ci/run"}
+    single = {
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "Makefile",
+        "pyproject.toml",
+        ".ci/run",
+        ".dockerignore",
+    }
     assert single | {"requirements.txt", "requirements-dev.txt", "src/beatctl/__init__.py"} <= names
 
 
