@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -60,14 +61,20 @@ def test_a_worker_killed_in_the_middle_of_an_iteration_leaves_one_trace_of_it(
             beatctl.close()
 
 
-def test_a_collector_that_is_away_disturbs_no_loop_and_holds_up_no_end(beatctl: Beatctl, place: Path) -> None:
-    away = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_METRIC_EXPORT_INTERVAL": "200"}
+def test_a_collector_that_is_away_or_silent_disturbs_no_loop_and_holds_up_no_end(beatctl: Beatctl, place: Path) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))  # takes connections, and never answers
+    away = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces",
+        "OTEL_METRIC_EXPORT_INTERVAL": "200",
+    }
     beatctl.environ |= away | {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_BLRP_SCHEDULE_DELAY": "100"}
     folder = three.repository(place / "repo", beatctl.environ)
     loop = three.run(beatctl, folder, cooldown="0")
     assert beatctl.look(loop)["outcome"] == "improved"
     assert beatctl.look(loop)["counts"] == {"baseline": 1, "keep": 1, "discard": 1, "crash": 1}
     beatctl("down", cwd=folder, expect=0)
+    silent.close()
     supervisor = (beatctl.home / "logs" / "supervisor.log").read_text()
     assert supervisor.splitlines()[-1].endswith("ended")
     (log,) = (beatctl.home / "logs").glob("worker.log")
