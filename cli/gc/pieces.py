@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from beatctl.activities.home import Home
 from beatctl.activities.workspace.files import remove_tree
 from beatctl.activities.workspace.remains import Remains, size_of
 from beatctl.activities.workspace.spent_worktree import is_noted
 from beatctl.cli import freed
 from beatctl.cli.gc import rule
+from beatctl.cli.repository import clone_of
 
 if TYPE_CHECKING:
     from beatctl.activities.ledger import Row, Status
 
-Kind = Literal["outputs", "snapshots", "worktree", "copies", "state", "leftovers"]
+Kind = Literal["outputs", "snapshots", "worktree", "clone", "copies", "state", "leftovers"]
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,17 @@ class Look:
             self._add("outputs", words, outputs, lambda: self._free(outputs, outputs=True))
         if drafts:
             self._add("leftovers", "what its end should have removed", drafts, lambda: self._free(drafts))
-        if self._may_touch_the_repository({row.snapshot for row in rows.values() if row.iteration == 0}):
+        if self._waits_for_a_push(status):
+            words = f"Of {status.id} nothing else goes until its branch is pushed: beatctl push {status.id}"
+            self.found.stays.append(words)
+        elif self._may_touch_the_repository({row.snapshot for row in rows.values() if row.iteration == 0}):
             reverts = json.loads(spec or "{}").get("on_fail") == "revert"
             kept = rule.kept_rows(status, rows, reverts=reverts)
             stay = self._snapshots(lambda end: self.everything or rule.may_go(end, kept, rows), "of what was not kept")
             self._worktree(stay)
             self._copies()
             if self.everything:
+                self._clone(status)
                 self._state()
         if status.origin is not None and status.branch is not None and self.found.pieces:
             self.found.stays.append(f"Branch {status.branch} is yours: it stays.")
@@ -159,6 +165,21 @@ class Look:
                 f"git -C {shlex.quote(str(remains.origin))} worktree remove --force {shlex.quote(str(remains.root))}"
             )
             self.found.stays.append(f"The worktree {remains.root} {why}. To remove it: {remove}")
+
+    def _waits_for_a_push(self, status: Status) -> bool:
+        """Whether what a loop with --repo kept is in its clone alone, and would go with it."""
+        failed = status.push is None or status.push.state == "failed"
+        return self.everything and self._has_clone(status) and failed
+
+    def _has_clone(self, status: Status) -> bool:
+        home, root = Home(self.folder.root.parent.parent), self.remains.root
+        return status.repo is not None and root == clone_of(home, status.id) and root.is_dir()
+
+    def _clone(self, status: Status) -> None:
+        """The clone of a loop with --repo, which has its snapshots."""
+        root = self.remains.root
+        if self._has_clone(status):
+            self._add("clone", str(root), [root], lambda: self._free([root], snapshots="all"))
 
     def _copies(self) -> None:
         copies = self.remains.copies()

@@ -98,10 +98,18 @@ def test_a_refused_push_is_told_and_can_be_tried_again(
     assert f"Try again: beatctl push {loop}" in told
     assert f"{loop} is not pushed" in hosts.typed("two", "list", expect=0).stderr
     assert "the shop is closed" in hosts.typed("two", "push", loop, expect=1).stderr
+    clone = two.home / "clones" / loop
+    freed = hosts.typed("two", "gc", loop, "--all-refs", "--yes")
+    assert f"nothing else goes until its branch is pushed: beatctl push {loop}" in freed.stdout + freed.stderr
+    assert clone.is_dir()
     (remote.folder / "hooks" / "update").unlink()
     done = hosts.typed("two", "push", loop, expect=0)
     assert f"{loop}: pushed less, commit" in done.stdout
     assert remote.git("show", "less:n") == "38"
+    hosts.typed("two", "gc", loop, "--all-refs", "--yes")
+    assert not clone.exists()
+    assert "pushed less" not in hosts.typed("two", "status", loop).stdout
+    assert "branch    less at" in hosts.typed("two", "status", loop).stdout
 
 
 def test_nothing_is_pushed_over_what_others_have_pushed_meanwhile(
