@@ -9,7 +9,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ "$$n
 # The environment names the folder it was made in: a clone that was moved makes itself a new one.
 READY := $(VENV)/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: help setup server demo test check format chaos overnight bench messages test-agents docs pictures histories pins clean
+.PHONY: help setup server demo test check format chaos overnight bench messages test-agents test-cluster docs pictures histories pins clean
 
 help:
 	@echo "make setup        make $(VENV) with beatctl in it, editable"
@@ -21,6 +21,7 @@ help:
 	@echo "make overnight    a loop of 700 iterations with ten kills, then its server's database deleted"
 	@echo "make bench        measure: overhead per iteration, 5,000 of them, recovery, start-up, snapshots, memory, telemetry"
 	@echo "make test-agents  install claude, codex, gemini and opencode in a cache folder, drive them against a scripted LLM"
+	@echo "make test-cluster build Temporal's server, run it on PostgreSQL with TLS: loops, 20 kills, encryption (minutes)"
 	@echo "make docs         write docs/commands.md anew from the commands' help"
 	@echo "make pictures     take the documents' pictures anew (needs tmux and Chromium)"
 	@echo "make messages     write the texts that tests/cli/test_messages.py compares with anew; read their difference"
@@ -89,6 +90,9 @@ test-agents: server
 
 docs: $(READY)
 	@$(PY) -m tests.docs.commands_page
+
+test-cluster: server
+	@$(PY) -m tests.cluster --kills $(if $(filter command line,$(origin KILLS)),$(KILLS),20) --seed $(SEED) $(ARGS)
 
 pictures: server
 	@$(PY) -m tests.docs.pictures

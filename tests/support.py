@@ -27,6 +27,9 @@ INHERITED = (
 )
 PREFIXES = ("TEMPORAL_", "BEATCTL_", "GIT_", "CLAUDE", "CODEX_", "GEMINI_", "ANTHROPIC_", "OPENAI_", "GOOGLE_", "OTEL_")
 
+CLUSTER = "TEST_ON_CLUSTER"
+"""Set by `make test-cluster`: the variables, as JSON, by which beatctl finds the cluster that all tests run on."""
+
 GIT_CONFIG = """\
 [user]
     name = Ada
@@ -64,7 +67,7 @@ def clean_environment(folder: Path, server_program: str | None) -> dict[str, str
     environ["BEATCTL_INHIBIT_SLEEP"] = "0"  # the machine that runs the tests may sleep
     if server_program:
         environ["BEATCTL_TEMPORAL_CLI"] = server_program
-    return environ
+    return environ | json.loads(environ.get(CLUSTER, "{}"))
 
 
 def wait_until(look: Callable[[], Answer | None], what: str, timeout_s: float = 60.0, every_s: float = 0.02) -> Answer:

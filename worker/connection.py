@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from temporalio.envconfig import ClientConnectConfig
 
 CONNECT_LIMIT_S = 10.0
+_BROKEN_OFF = ("transport error", "operation was canceled")
+"""What the SDK says of a server that speaks, or wants, another TLS."""
 
 
 class ServerUnreachable(Exception):
@@ -130,7 +132,8 @@ def _reason(problem: Exception) -> str:
     if isinstance(problem, TimeoutError):
         return f"nothing within {CONNECT_LIMIT_S:.0f} s"
     message = re.search(r'(?:message|error): "([^"]+)"', text)
-    return (message[1] if message else text).replace("\n", " ")[:200]
+    reason = (message[1] if message else text).replace("\n", " ")[:200]
+    return f"{reason} (does it want TLS, or another certificate?)" if reason in _BROKEN_OFF else reason
 
 
 def workflow_id(loop: str) -> str:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from beatctl.worker.run_folder import EMBEDDED, RunFolder, is_alive, read_json
+from beatctl.worker.run_folder import RunFolder, is_alive, read_json
 from tests.chaos.counting import going_on
 from tests.chaos.plan import Kill, Plan, What
-from tests.chaos.run import Run
+from tests.chaos.run import Run, Server
 from tests.support import wait_until
 
 PATIENCE_S = 180.0
@@ -38,13 +38,13 @@ class Made:
 def carry_out(run: Run, plan: Plan, made: list[Made], say: Callable[[str], None]) -> None:
     """Every kill of the plan, in its order, noted in `made`. Fails when the loop hangs, pauses, or ends before the last
     of them."""
-    folder = RunFolder(run.beatctl.home, EMBEDDED)
+    folder = run.connection()
     for kill in plan.kills:
         if kill.hasty:
             time.sleep(3 * kill.delay_s)
         else:
             _wait_for_the_moment(run, kill, made)
-        made.append(Made(kill, _die_at_edge(run, kill.edge) if kill.edge else _kill(folder, kill.what)))
+        made.append(Made(kill, _die_at_edge(run, kill.edge) if kill.edge else _kill(folder, kill.what, run.server)))
         if kill.what in ("supervisor", "all"):
             _type_a_command(run)
         say(f"kill {len(made)} of {len(plan.kills)}: {kill.edge or kill.what}, in iteration {_iteration(run)}")
@@ -95,9 +95,13 @@ def _die_at_edge(run: Run, edge: str) -> float:
     return file.stat().st_mtime
 
 
-def _kill(folder: RunFolder, what: What) -> float:
-    """SIGKILL, to processes that live and are this home's. Returns the moment of the last."""
-    names = _PROCESSES[what]
+def _kill(folder: RunFolder, what: What, server: Server | None) -> float:
+    """SIGKILL, to processes that live and are this home's, and to the server that it shares. Returns the moment of the
+    last."""
+    names = [name for name in _PROCESSES[what] if server is None or name != "server_pid"]
+    if not names and server is not None:
+        server.kill_server()
+        return time.time()
 
     def alive() -> bool:
         state = read_json(folder.state)
@@ -110,6 +114,8 @@ def _kill(folder: RunFolder, what: What) -> float:
         if pid is not None and is_alive(pid, start):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    if server is not None and what == "all":
+        server.kill_server()
     at = time.time()
     wait_until(lambda: not any(is_alive(*_process(state, name)) for name in names), f"the {what}'s end")
     return at

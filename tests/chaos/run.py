@@ -9,9 +9,10 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from beatctl.activities.ledger import Ledger
+from beatctl.worker.run_folder import RunFolder
 from tests.chaos.counting import Entry, entries
 from tests.chaos.plan import EDGES
 from tests.support import Beatctl, processes_of, wait_until
@@ -20,11 +21,20 @@ _HERE = Path(__file__).parent
 _DATES = {"GIT_AUTHOR_DATE": "2024-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2024-01-01T00:00:00Z"}
 
 
+class Server(Protocol):
+    """A shared Temporal server. Whose environment leads there is not its affair."""
+
+    def kill_server(self) -> None:
+        """SIGKILL, and start it again: beatctl's supervisor does not."""
+
+
 class Run:
     """A loop, started by `start`. `beatctl`'s home is the run's alone."""
 
-    def __init__(self, beatctl: Beatctl, folder: Path, seed: int) -> None:
+    def __init__(self, beatctl: Beatctl, folder: Path, seed: int, server: Server | None = None) -> None:
         self.beatctl = beatctl
+        self.server = server
+        """Where the loop is, if not on a server of its home's own."""
         self.seed = seed
         self.repository = folder / "repo"
         self.edges = {edge: folder / f"edge-{number}" for number, edge in enumerate(EDGES)}
@@ -51,6 +61,12 @@ class Run:
         self.loop = self.beatctl("start", "make the sum small", *words, cwd=self.repository, expect=0).json["id"]
 
     # While it runs.
+
+    def connection(self) -> RunFolder:
+        """Where its supervisor tells of itself."""
+        status = Ledger(self.beatctl.home / "ledger.db").status(self.loop)
+        assert status is not None, "the ledger has lost the loop"
+        return RunFolder(self.beatctl.home, status.connection)
 
     def log(self) -> list[Entry]:
         """What agents and evaluators have logged so far."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.chaos.killer import PATIENCE_S, Made, carry_out
 from tests.chaos.outcome import Outcome, read_outcome
 from tests.chaos.plan import Plan
-from tests.chaos.run import Run
+from tests.chaos.run import Run, Server
 from tests.support import Beatctl, clean_environment
 
 AGENT_S = 0.6
@@ -17,22 +17,22 @@ AGENT_S = 0.6
 
 
 @contextmanager
-def new_run(folder: Path, program: str, seed: int) -> Iterator[Run]:
+def new_run(folder: Path, program: str, seed: int, server: Server | None = None) -> Iterator[Run]:
     """A run in a folder and home of its own; whatever it leaves running is ended."""
     folder.mkdir()
     beatctl = Beatctl(clean_environment(folder, program))
     try:
-        yield Run(beatctl, folder, seed)
+        yield Run(beatctl, folder, seed, server)
     finally:
         beatctl.close()
 
 
 def disturbed_beside_undisturbed(
-    folder: Path, program: str, seed: int, plan: Plan, say: Callable[[str], None]
+    folder: Path, program: str, seed: int, plan: Plan, say: Callable[[str], None], server: Server | None = None
 ) -> Outcome:
-    """Run the loop twice, side by side, and kill around the one."""
+    """Run the loop twice, side by side, and kill around the one; with `server` on that one, which both then share."""
     with ExitStack() as stack:
-        run = stack.enter_context(new_run(folder / "disturbed", program, seed))
+        run = stack.enter_context(new_run(folder / "disturbed", program, seed, server))
         calm = stack.enter_context(new_run(folder / "calm", program, seed))
         calm.start(plan.iterations, most_s=AGENT_S, edges=False)
         run.start(plan.iterations, most_s=AGENT_S, edges=True)
