@@ -272,11 +272,15 @@ def wanted_id(environ: Mapping[str, str]) -> str | None:
     return wanted or None
 
 
-def taken(loop: str) -> Usage:
+class Taken(Usage):
+    """Another loop has the id."""
+
+
+def taken(loop: str) -> Taken:
     """For an id that another loop has."""
     from beatctl.activities.launching import taken_words
 
-    return Usage(taken_words(loop))
+    return Taken(taken_words(loop))
 
 
 def _here(word: str | None = None) -> Path:

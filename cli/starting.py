@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beatctl.cli import notifications, service
-from beatctl.cli.loops import Loops, folder_in_use, new_id, taken, wanted_id
+from beatctl.cli.loops import Loops, Taken, folder_in_use, new_id, taken, wanted_id
 from beatctl.cli.output import say, visible
 from beatctl.cli.problems import Usage
 from beatctl.cli.start_options import Chosen
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _SUMMARY_BYTES = 200
 _KEYWORD_CHARACTERS = 255
+_TRIES = 5
+"""With an id of our own making: a shared server may have a loop of that id, of another host."""
 _TERMINATE_LIMIT = timedelta(seconds=3)
 _TASK_LIMIT = timedelta(seconds=5)
 
@@ -149,8 +151,16 @@ def start_loop(
 
     Whatever fails on the way, nothing of it is left. Raises Usage (folder in use), Unavailable.
     """
-    with contextlib.ExitStack() as held:
-        return _start(held, loops, chosen, agent, directory, root, running, origin, allow_large, fallback)
+    tries = 1 if wanted_id(loops.environ) else _TRIES
+    for left in reversed(range(tries)):
+        try:
+            with contextlib.ExitStack() as held:
+                return _start(held, loops, chosen, agent, directory, root, running, origin, allow_large, fallback)
+        except Taken:
+            if not left:
+                say("Nothing was started; the folder is untouched.")
+                raise
+    raise AssertionError("unreachable")
 
 
 def _start(
@@ -209,7 +219,7 @@ def _start(
             with contextlib.suppress(Exception):
                 service.with_client(running, loops.environ, lambda client: terminate(client, loop))
         _undo(loops, loop, root, origin, chosen.branch)
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not isinstance(error, Taken):
             say("Nothing was started; the folder is untouched.")
         raise
     return loops.status(loop)

@@ -13,7 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +70,8 @@ def clean_environment(folder: Path, server_program: str | None) -> dict[str, str
     environ["BEATCTL_INHIBIT_SLEEP"] = "0"  # the machine that runs the tests may sleep
     if server_program:
         environ["BEATCTL_TEMPORAL_CLI"] = server_program
-    return environ | json.loads(environ.get(CLUSTER, "{}"))
+    cluster: dict[str, str] = json.loads(environ.get(CLUSTER, "{}"))
+    return environ | cluster
 
 
 def wait_until(look: Callable[[], Answer | None], what: str, timeout_s: float = 60.0, every_s: float = 0.02) -> Answer:
@@ -227,9 +231,19 @@ class Beatctl:
 
         return wait_until(seen, what, timeout_s)
 
+    async def client(self) -> Client:
+        """A client of the Temporal server that this home's loops are on."""
+        from beatctl.activities.home import Home
+        from beatctl.worker import local
+        from beatctl.worker.connection import connect
+
+        running = local.running(Home(self.home), self.environ)
+        assert running is not None, "no supervisor runs"
+        return await connect(running.connection, environ=self.environ)
+
     def logs(self) -> str:
         """The end of every log of this home, for a failure's message."""
-        found = sorted((self.home / "logs").glob("*")) if self.home.exists() else []
+        found = sorted((self.home / "logs").rglob("*.log")) if self.home.exists() else []
         return "".join(
             f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}\n" for path in found if path.is_file()
         )

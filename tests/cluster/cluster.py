@@ -244,7 +244,7 @@ def _account() -> pwd.struct_passwd | None:
 def _free_ports(count: int) -> Iterator[int]:
     # Below those that the system hands out by itself, which would be taken while the server is killed.
     found: list[int] = []
-    for port in range(20000 + os.getpid() % 8000, 32000):
+    for port in range(20000 + 16 * os.getpid() % 11000, 32000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

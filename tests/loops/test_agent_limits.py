@@ -231,6 +231,7 @@ def test_an_agent_that_does_not_tell_its_cost_keeps_the_default_iterations_and_s
     assert "does not tell what a run costs" in status["said"]
 
 
+@pytest.mark.own_server("it is the supervisor that starts the killed server again")
 def test_a_wait_ends_on_time_although_worker_and_server_were_killed_meanwhile(
     own_loops: Loops, agents: Agents, soon: dict[str, str]
 ) -> None:

@@ -106,12 +106,8 @@ def chain(loops: Loops, loop: str, state: str = "") -> list[tuple[int, Any]]:
     """History length and status of each run of a loop's chain (of those in one state), from the server."""
     import asyncio
 
-    from temporalio.client import Client
-
-    address = loops.do("doctor")["server"]["address"]
-
     async def look() -> list[tuple[int, Any]]:
-        client = await Client.connect(address)
+        client = await loops.beatctl.client()
         query = f"WorkflowId = 'beatctl-{loop}'" + (f" and BeatctlState = '{state}'" if state else "")
         return [(run.history_length or 0, run.status) async for run in client.list_workflows(query)]
 
@@ -121,16 +117,13 @@ def chain(loops: Loops, loop: str, state: str = "") -> list[tuple[int, Any]]:
 def test_a_loop_is_found_by_state_outcome_agent_and_folder_and_its_history_replays(own_loops: Loops) -> None:
     import asyncio
 
-    from temporalio.client import Client
     from temporalio.worker import Replayer
 
-    from beatctl.worker.data_converter import data_converter
     from beatctl.workflows.loop import LoopWorkflow
 
     loops = own_loops
     agent = loops.repository.agent("echo $(($(cat n) - 1)) > n")
     status = loops.start("lower n", *MINIMIZE, "-a", agent, "-n", "3", expect=0)
-    address = loops.do("doctor")["server"]["address"]
     folder = str(loops.repository.folder)
     query = (
         "BeatctlState = 'finished' and BeatctlOutcome = 'improved' and BeatctlAgent = 'agent.sh' "
@@ -138,18 +131,18 @@ def test_a_loop_is_found_by_state_outcome_agent_and_folder_and_its_history_repla
     )
 
     async def look() -> list[str]:
-        client = await Client.connect(address, data_converter=data_converter)
+        client = await loops.beatctl.client()
         found = [run.id async for run in client.list_workflows(query)]
         if found:
             history = await client.get_workflow_handle(found[0]).fetch_history()
             labels = [
-                event.user_metadata.summary.data.decode()
+                (await client.data_converter.decode([event.user_metadata.summary]))[0]
                 for event in history.events
                 if event.HasField("activity_task_scheduled_event_attributes")
             ]
-            assert '"#2 agent.sh"' in labels
-            assert '"#2 evaluator"' in labels
-            await Replayer(workflows=[LoopWorkflow], data_converter=data_converter).replay_workflow(history)
+            assert "#2 agent.sh" in labels
+            assert "#2 evaluator" in labels
+            await Replayer(workflows=[LoopWorkflow], data_converter=client.data_converter).replay_workflow(history)
         return found
 
     assert wait_until(lambda: asyncio.run(look()), "the loop in the server's list") == [f"beatctl-{status['id']}"]

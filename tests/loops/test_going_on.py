@@ -7,10 +7,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+import pytest
 from temporalio.worker import Replayer
 
-from beatctl.worker.data_converter import data_converter
 from beatctl.workflows.loop import LoopWorkflow
 from tests.loops.conftest import Loops
 from tests.support import wait_until
@@ -82,12 +81,12 @@ def test_a_finished_loop_goes_on_from_its_best_with_all_it_had(own_loops: Loops)
 
 
 async def replay(loops: Loops, loop: str, runs: int) -> None:
-    client = await Client.connect(loops.do("doctor")["server"]["address"], data_converter=data_converter)
+    client = await loops.beatctl.client()
     found = [run async for run in client.list_workflows(f"WorkflowId = 'beatctl-{loop}'")]
     assert len(found) >= runs
     for run in found:
         history = await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
-        await Replayer(workflows=[LoopWorkflow], data_converter=data_converter).replay_workflow(history)
+        await Replayer(workflows=[LoopWorkflow], data_converter=client.data_converter).replay_workflow(history)
 
 
 def test_what_the_user_did_since_the_end_is_taken_in_or_left_alone(loops: Loops) -> None:
@@ -140,6 +139,7 @@ def test_what_the_user_did_since_the_end_is_taken_in_or_left_alone(loops: Loops)
     loops.do("cancel", other)
 
 
+@pytest.mark.own_server("its server's database is deleted")
 def test_a_loop_goes_on_without_the_servers_database_and_stays_finished_without_a_server(own_loops: Loops) -> None:
     loops, repo = own_loops, own_loops.repository
     agent = repo.agent(STEP)

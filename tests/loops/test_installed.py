@@ -18,6 +18,8 @@ from tests.loops.conftest import Loops
 from tests.support import Beatctl, wait_until
 from tests.worker import small_systemd
 
+pytestmark = pytest.mark.own_server("the service that keeps the server alive")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

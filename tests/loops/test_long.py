@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+import pytest
 
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.prompt_memory import most_rows
 from beatctl.cli.lineage import kept
 from beatctl.cli.loops import Loops as Home
-from beatctl.worker.data_converter import data_converter
 from tests.loops.conftest import Loops
 from tests.loops.nights import night
 from tests.support import Beatctl, wait_until
@@ -34,10 +33,9 @@ class Run:
 
 def chain(loops: Loops, loop: str, least: int) -> list[Run]:
     """The runs of a loop's chain, of which there have to be `least`."""
-    address = loops.do("doctor")["server"]["address"]
 
     async def look() -> list[Run]:
-        client = await Client.connect(address, data_converter=data_converter)
+        client = await loops.beatctl.client()
         runs = []
         async for found in client.list_workflows(f"WorkflowId = 'beatctl-{loop}'"):
             run = await client.get_workflow_handle(found.id, run_id=found.run_id).describe()
@@ -78,6 +76,7 @@ def test_a_run_whose_activities_carry_much_hands_over_before_its_history_is_larg
     assert max(run.events for run in runs) < 1000, "they did not hand over for their size"
 
 
+@pytest.mark.own_server("on a shared server these commands tell of the loops of every host")
 def test_commands_that_show_how_a_loop_stands_read_none_of_its_thousands_of_rows(beatctl: Beatctl, place: Path) -> None:
     night(beatctl.home, "k3f9", 5000)
     rows = beatctl("show", "k3f9", "--json", cwd=place, expect=0).json

@@ -145,14 +145,11 @@ def _text(path: Path) -> str:
 
 
 def test_a_worker_killed_in_any_activity_is_noticed_within_seconds(loops: Loops) -> None:
-    from temporalio.client import Client
-
     agent = loops.repository.agent("echo 40 > n")
     status = loops.start("lower n", *MINIMIZE, "--check", "true", "-a", agent, "-n", "1", expect=0)
-    address = loops.do("doctor")["server"]["address"]
 
     async def look() -> dict[str, float]:
-        client = await Client.connect(address)
+        client = await loops.beatctl.client()
         history = await client.get_workflow_handle(f"beatctl-{status['id']}").fetch_history()
         found = [event.activity_task_scheduled_event_attributes for event in history.events]
         return {a.activity_type.name: a.heartbeat_timeout.ToTimedelta().total_seconds() for a in found if a.activity_id}

@@ -6,8 +6,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
-
 from tests.loops.conftest import Loops
 from tests.support import wait_until
 
@@ -93,7 +91,7 @@ def test_notes_are_sent_without_memory_taken_back_and_refused_in_words(loops: Lo
 
 
 async def send_notes(loops: Loops, loop: str, count: int) -> None:
-    client = await Client.connect(loops.do("doctor")["server"]["address"])
+    client = await loops.beatctl.client()
     for number in range(count):
         await client.get_workflow_handle(f"beatctl-{loop}").signal("note", f"note {number}")
 

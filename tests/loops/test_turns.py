@@ -239,21 +239,17 @@ def _waiting_anew(crowd: Crowd) -> int:
     """How many wait in a worker after the first: the server has a heartbeat of their present attempt that says so."""
     import asyncio
 
-    from temporalio.client import Client
-
-    address = crowd.do("doctor")["server"]["address"]
-
     async def look() -> int:
-        client = await Client.connect(address)
+        client = await crowd.beatctl.client()
         found = 0
         for loop in crowd.all():
             described = await client.get_workflow_handle(f"beatctl-{loop}").describe()
             for pending in described.raw_description.pending_activities:
-                said = b"".join(payload.data for payload in pending.heartbeat_details.payloads)
+                said = str(await client.data_converter.decode(list(pending.heartbeat_details.payloads)))
                 beat, start = (
                     moment.ToMicroseconds() for moment in (pending.last_heartbeat_time, pending.last_started_time)
                 )
-                found += b"waiting for" in said and pending.attempt > 1 and beat > start
+                found += "waiting for" in said and pending.attempt > 1 and beat > start
         return found
 
     return asyncio.run(look())

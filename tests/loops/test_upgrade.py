@@ -39,6 +39,7 @@ def doctor(command: Beatctl, place: Path) -> Any:
     return command("doctor", "--json", cwd=place, expect=0).json
 
 
+@pytest.mark.own_server("the upgrade starts the server anew, too")
 def test_an_upgrade_replaces_what_runs_and_the_agent_that_runs_is_not_lost(own_loops: Loops, place: Path) -> None:
     repo = own_loops.repository
     old = Beatctl(own_loops.beatctl.environ, version(place, "0.0.9"))

@@ -275,6 +275,7 @@ def test_a_worktree_that_git_cannot_make_is_told_and_leaves_nothing(loops: Loops
     assert worktrees(repo) == []
 
 
+@pytest.mark.own_server("list tells of the loops of every host of a shared server")
 def test_a_start_that_fails_after_the_worktree_was_made_takes_it_back(own_loops: Loops) -> None:
     loops, repo = own_loops, own_loops.repository
     loops.beatctl("up", "-d", cwd=repo.folder, expect=0)
