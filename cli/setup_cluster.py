@@ -86,7 +86,9 @@ def _set_up(loops: Loops, connection: Connection, retention: timedelta, *, dry_r
     except service.known_problems() as problem:
         raise Unavailable(str(problem)) from problem
     except RPCError as error:
-        raise Unavailable(f"The Temporal server at {connection.address} failed: {error.message}.") from error
+        raise Unavailable(
+            f"The Temporal server at {connection.address} failed: {error.message.rstrip('.')}."
+        ) from error
 
 
 _WORDS = {"made": "made", "there": "was there", "would-make": "missing", "lacking": "LACKING"}

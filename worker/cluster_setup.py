@@ -29,6 +29,7 @@ from beatctl.worker.embedded_server import SEARCH_ATTRIBUTES
 SERVED_S = 90.0
 """Until every part of the server has heard of a new namespace or attribute: tens of seconds, as servers come."""
 _REFUSED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.UNAUTHENTICATED)
+_NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.UNAVAILABLE)
 _KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 
 
@@ -46,19 +47,32 @@ class Step:
 async def set_up(client: Client, retention: timedelta, *, dry_run: bool) -> list[Step]:
     """Make what is missing; with `dry_run` only look. Raises ServerUnreachable, and RPCError where the server fails."""
     namespace = await _namespace(client, retention, dry_run=dry_run)
-    if namespace.state in ("lacking", "would-make"):
-        more = "" if dry_run else "comes after the namespace"
-        return [namespace, *(Step(_attribute(name), namespace.state, more) for name in SEARCH_ATTRIBUTES)]
+    if namespace.state == "would-make":
+        return [namespace, *(Step(_attribute(name), "would-make") for name in SEARCH_ATTRIBUTES)]
+    if namespace.state == "lacking":
+        commands = {name: _attribute_command(client, name) for name in SEARCH_ATTRIBUTES}
+        after = "comes after the namespace"
+        return [namespace, *(Step(_attribute(name), "lacking", after, line) for name, line in commands.items())]
     return [namespace, *await _search_attributes(client, dry_run=dry_run)]
 
 
 async def _namespace(client: Client, retention: timedelta, *, dry_run: bool) -> Step:
-    what, days = f"namespace {client.namespace}", _days(retention)
-    kept = await _retention(client)
-    if kept is not None:
-        return Step(what, "there", kept)
+    what, days = f"namespace {client.namespace}", f"closed loops kept {_days(retention)}"
+    try:
+        found = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    except RPCError as error:
+        if error.status in _REFUSED:
+            # It may be used by many who may not describe it.
+            if await _is_served(client, []):
+                return Step(what, "there", "may not be described")
+            return Step(what, "lacking", _why(error), _namespace_command(client, retention))
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+    else:
+        kept = found.config.workflow_execution_retention_ttl.ToTimedelta()
+        return Step(what, "there", f"closed loops kept {_days(kept)}")
     if dry_run:
-        return Step(what, "would-make", f"closed loops kept {days}")
+        return Step(what, "would-make", days)
     lasting = Duration()
     lasting.FromTimedelta(retention)
     try:
@@ -71,20 +85,7 @@ async def _namespace(client: Client, retention: timedelta, *, dry_run: bool) -> 
         if error.status != RPCStatusCode.ALREADY_EXISTS:  # somebody else was quicker
             raise
     await _until_served(client, [])
-    return Step(what, "made", f"closed loops kept {days}")
-
-
-async def _retention(client: Client) -> str | None:
-    """What is to be said of a namespace that is there; None where it is not."""
-    try:
-        found = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            return None
-        if error.status in _REFUSED:
-            return "may not be described"
-        raise
-    return f"closed loops kept {_days(found.config.workflow_execution_retention_ttl.ToTimedelta())}"
+    return Step(what, "made", days)
 
 
 async def _search_attributes(client: Client, *, dry_run: bool) -> list[Step]:
@@ -146,7 +147,7 @@ async def _is_served(client: Client, attributes: Sequence[str]) -> bool:
             CountWorkflowExecutionsRequest(namespace=client.namespace, query=query)
         )
     except RPCError as error:
-        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.UNAVAILABLE):
+        if error.status in (*_REFUSED, *_NOT_YET):
             return False
         raise
     return True
@@ -162,7 +163,7 @@ def _attribute(name: str) -> str:
 
 def _why(error: RPCError) -> str:
     words = " ".join(error.message.split()) or error.status.name.lower().replace("_", " ")
-    return f"we may not: {words}"
+    return f"we may not: {words.rstrip('.')}"
 
 
 def is_cloud(client: Client) -> bool:

@@ -126,7 +126,12 @@ def _set_up(folder: Path, program: str, cluster: Cluster, check: Check) -> None:
         away = {"BEATCTL_PROFILE": "", "TEMPORAL_ADDRESS": cluster.address, **more}
         refused = command("setup-cluster", "--dry-run", cwd=folder, env=away)
         words = refused.stderr.strip().splitlines()[-1]
-        check(f"{what}: exit code 3", refused.exit_code == 3 and words.startswith("No Temporal server answers"), words)
+        check(f"{what}: refused", refused.exit_code == 3 and words.startswith("No Temporal server answers"), words)
+    cluster.kill_server(refusing=True)
+    steps_ = command("setup-cluster", "--json", cwd=folder, expect=3).json["steps"]
+    told = all(step["state"] == "lacking" and step["command"].startswith("temporal operator ") for step in steps_)
+    check("without the right to: lacking, with a command for each", told, str(len(steps_)))
+    cluster.kill_server()
 
 
 def _loops(more: list[str], check: Check) -> None:

@@ -74,11 +74,16 @@ class Cluster:
         (self.folder / "config" / "dynamic.yaml").write_text(
             json.dumps({name: [{"value": value}] for name, value in _DYNAMIC.items()})
         )
-        (self.folder / "config" / "tests.yaml").write_text(json.dumps(self._settings(), indent=1))
+        self._write_settings("tests")
+        self._write_settings("refusing", authorization={"authorizer": "default", "claimMapper": "default"})
         self.start_server()
 
-    def start_server(self) -> None:
-        line: list[str | Path] = [self.programs.server, "--root", self.folder, "--config", "config", "--env", "tests"]
+    def start_server(self, *, refusing: bool = False) -> None:
+        """`refusing`: one that lets nobody do anything, since none of its callers has a token."""
+        kind = "refusing" if refusing else "tests"
+        # Its own workers would be refused, too, and it would end with them.
+        parts = [f"--service={part}" for part in _PARTS if not (refusing and part == "worker")]
+        line: list[str | Path] = [self.programs.server, "--root", self.folder, "--config", "config", "--env", kind]
         with (self.folder / "server.log").open("ab") as log:
             self._server = subprocess.Popen(
                 [*line, "--allow-no-auth", "start"], cwd=self.folder, stdout=log, stderr=log
@@ -90,12 +95,12 @@ class Cluster:
         assert self._server.poll() is None, (self.folder / "server.log").read_text()[-3000:]
         return answers(self.ports["frontend-rpc"])
 
-    def kill_server(self) -> None:
+    def kill_server(self, *, refusing: bool = False) -> None:
         """SIGKILL, and start it again as an init system would."""
         assert self._server is not None
         self._server.kill()
         self._server.wait()
-        self.start_server()
+        self.start_server(refusing=refusing)
 
     def dump(self, database: str) -> str:
         """The whole database as SQL."""
@@ -165,6 +170,11 @@ class Cluster:
 
         # Its port is open a moment before PostgreSQL takes anybody in.
         wait_until(done, f"{words[0]} of {database} (log: {self.folder}/sql.log)", 60, every_s=1)
+
+    def _write_settings(self, name: str, **more: object) -> None:
+        settings = self._settings()
+        settings["global"] |= more
+        (self.folder / "config" / f"{name}.yaml").write_text(json.dumps(settings, indent=1))
 
     def _settings(self) -> dict[str, Any]:
         tls = self.folder / "tls"
