@@ -79,10 +79,10 @@ async def _namespace(client: Client, retention: timedelta, *, dry_run: bool) -> 
         await client.workflow_service.register_namespace(
             RegisterNamespaceRequest(namespace=client.namespace, workflow_execution_retention_period=lasting)
         )
-    except RPCError as error:
-        if error.status in _REFUSED:
-            return Step(what, "lacking", _why(error), _namespace_command(client, retention))
-        if error.status != RPCStatusCode.ALREADY_EXISTS:  # somebody else was quicker
+    except RPCError as refusal:
+        if refusal.status in _REFUSED:
+            return Step(what, "lacking", _why(refusal), _namespace_command(client, retention))
+        if refusal.status != RPCStatusCode.ALREADY_EXISTS:  # somebody else was quicker
             raise
     await _until_served(client, [])
     return Step(what, "made", days)

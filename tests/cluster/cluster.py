@@ -86,7 +86,7 @@ class Cluster:
         line: list[str | Path] = [self.programs.server, "--root", self.folder, "--config", "config", "--env", kind]
         with (self.folder / "server.log").open("ab") as log:
             self._server = subprocess.Popen(
-                [*line, "--allow-no-auth", "start"], cwd=self.folder, stdout=log, stderr=log
+                [*line, "--allow-no-auth", "start", *parts], cwd=self.folder, stdout=log, stderr=log
             )
         wait_until(self._answers, f"the server (log: {self.folder}/server.log)", 120, every_s=0.1)
 
