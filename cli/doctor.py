@@ -117,6 +117,8 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     settings, mistakes = levels.examine(levels.workspace_here(), file, loops.environ)
     found |= settings
     found |= doctor_service.examine(loops)
+    if running is not None and running.pid == running.worker_pid:  # a worker that somebody runs by hand
+        found["supervisor"] = None
     found["warnings"] = mistakes + wrong + _warnings(loops, found)
     return found
 

@@ -103,3 +103,19 @@ def test_a_list_of_one_host_has_no_column_for_it() -> None:
     assert "HOST" in two[0]
     assert "one" in two[1]
     assert "two" in two[2]
+
+
+def test_a_worker_by_hand_is_all_that_a_host_needs(hosts: Hosts, repository: Repository) -> None:
+    beatctl = hosts["hand"]
+    worker = beatctl.popen("worker", cwd=hosts.folder)
+    wait_until(lambda: naming.runs(Home(beatctl.home)), "the worker")
+    words = ("--eval", "cat n", "--minimize", "-a", repository.agent("echo $((40 - $i)) > n"), "-n", "1", "--json")
+    status = beatctl("start", "lower n", *words, cwd=repository.folder, expect=0).json
+    assert (status["host"], status["best"]["score"]) == ("hand", 39)
+    told = beatctl("doctor", "--json", cwd=repository.folder, expect=0).json
+    assert told["worker"]["pid"] == worker.pid
+    assert told["supervisor"] is None
+    assert "Go on with" not in beatctl("status", status["id"], cwd=repository.folder, expect=0).stdout
+    assert not list(beatctl.home.glob("run/*/supervisor.json"))  # nobody started another
+    worker.terminate()
+    assert worker.wait(60) == 0
