@@ -101,3 +101,19 @@ def loop_and_number(words: Sequence[str] | None) -> tuple[str | None, int | None
         else:
             raise Usage(f'Two loops: "{loop}" and "{word}". Give one loop and one iteration\'s number.')
     return loop, number
+
+
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify", metavar="URL", help="Tell this address (ntfy://topic, env:NAME); several.", show_default=False
+    ),
+]
+NotifyOn = Annotated[
+    str | None,
+    typer.Option("--notify-on", metavar="WHAT", help="finish,failure,pause,waiting,best.", show_default=False),
+]
+NotifyCommand = Annotated[
+    str | None,
+    typer.Option("--notify-command", metavar="CMD", help="Tell this command, by JSON.", show_default=False),
+]

@@ -1,4 +1,4 @@
-"""`set`: change limits while a loop runs, is paused or waits."""
+"""`set`: change limits, and what is told, while a loop runs, is paused or waits."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from beatctl.cli.act import unfinished, until
 from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.limit_options import TypedLimits, asks_for_more, changed_limits, unbounded_warning
 from beatctl.cli.loops import Loops
+from beatctl.cli.notifications import refuse_to_travel
 from beatctl.cli.output import out, say
-from beatctl.cli.problems import Unavailable, Usage
+from beatctl.cli.problems import Elsewhere, Unavailable, Usage
+from beatctl.cli.set_notify import change_notifications, is_given
+from beatctl.cli.settings import level_of_flags
+from beatctl.cli.start_options import Typed, check_values
 from beatctl.cli.view import print_status_json
 
 if TYPE_CHECKING:
@@ -32,12 +36,15 @@ def set_(
     max_tokens: arguments.MaxTokens = None,
     target: arguments.Target = None,
     plateau: arguments.Plateau = None,
+    notify: arguments.Notify = None,
+    notify_on: arguments.NotifyOn = None,
+    notify_command: arguments.NotifyCommand = None,
     as_json: Json = False,
 ) -> int:
     """Change limits while a loop runs.
 
     -n +50 allows 50 more iterations. 0 means none; --target none takes the target away. What runs keeps the time limit
-    it began with.
+    it began with. --notify and --notify-command replace what it told before; --notify none tells nobody.
     """
     typed = TypedLimits(
         max_iterations,
@@ -52,18 +59,27 @@ def set_(
         target,
         plateau,
     )
-    if not typed.given():
+    told = Typed(notify=tuple(notify or ()), notify_on=notify_on, notify_command=notify_command)
+    if not typed.given() and not is_given(told):
         raise Usage("Which limit? For example: beatctl set --max-iterations 300", help_of="set")
     checked(typed, "set")
+    check_values(told)
     loops = Loops()
-    status = unfinished(loops.find(loop), "set")
-    shown = change_limits(loops, status, typed, "set")
+    try:
+        status = unfinished(loops.find(loop), "set")
+    except Elsewhere:
+        refuse_to_travel(level_of_flags(told), "that host's")
+        raise
+    words = [change_notifications(loops, status, told)] if is_given(told) else []
+    shown = change_limits(loops, status, typed, "set") if typed.given() else loops.status(status.id)
+    if typed.given():
+        words.insert(0, render.limits_changed(status.limits, shown.limits))
     if as_json:
         print_status_json(shown)
     else:
-        out(f"{shown.id}: {render.limits_changed(status.limits, shown.limits)}")
+        out(f"{shown.id}: {'; '.join(words)}")
     warning = unbounded_warning(shown.limits)
-    if warning:
+    if warning and typed.given():
         say(warning)
     return 0
 

@@ -164,20 +164,9 @@ def start(
     allow_large: Annotated[
         bool, typer.Option("--allow-large", help="Take huge untracked content into snapshots.")
     ] = False,
-    notify: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--notify", metavar="URL", help="Tell this address (ntfy://topic, env:NAME); several.", show_default=False
-        ),
-    ] = None,
-    notify_on: Annotated[
-        str | None,
-        typer.Option("--notify-on", metavar="WHAT", help="finish,failure,pause,waiting,best.", show_default=False),
-    ] = None,
-    notify_command: Annotated[
-        str | None,
-        typer.Option("--notify-command", metavar="CMD", help="Tell this command, by JSON.", show_default=False),
-    ] = None,
+    notify: arguments.Notify = None,
+    notify_on: arguments.NotifyOn = None,
+    notify_command: arguments.NotifyCommand = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Return at once.")] = False,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="End the loop with this command (as where CI is set).")

@@ -100,6 +100,10 @@ class LoopWorkflow:
         if notes.clear(self.state):
             self.changed()
 
+    @workflow.signal
+    def notify_on(self, events: list[Event]) -> None:
+        self.state.notify = events
+
     @workflow.query
     def status(self) -> Status:
         return self.state.status(self.spec, self.time())
@@ -161,9 +165,9 @@ class LoopWorkflow:
             kept = await self.calls.look_up()
         if kept.status.state == "finished":
             raise Ended(kept.status)
-        tellings = self.state.tellings
+        notify, tellings = self.state.notify, self.state.tellings
         self.state, self.current = caught_up(kept.status, self.time(), max(kept.ticket, self.state.ticket)), None
-        self.state.tellings = tellings
+        self.state.notify, self.state.tellings = notify, tellings
         heed_cancel()
         return self._continue()
 

@@ -53,16 +53,21 @@ class Notifier:
         self._course = course
         self._under_way: str | None = None
 
+    @property
+    def _wanted(self) -> list[Event]:
+        changed = self._course.state.notify
+        return self._course.spec.notify if changed is None else changed
+
     def tell(self, event: Event) -> None:
         """Have this told, with the loop as it stands now."""
         course = self._course
-        if is_wanted(event, course.state.outcome, course.spec.notify):
+        if is_wanted(event, course.state.outcome, self._wanted):
             self._queue(event, course.state.status(course.spec, course.time()))
 
     def concluded(self, *, kept: bool) -> None:
         """An iteration has its row: tell of the best, if there is a new one and the last was told long enough ago."""
         course = self._course
-        if "best" not in course.spec.notify:
+        if "best" not in self._wanted:
             return
         state, now = course.state, course.time()
         state.best_untold = state.best_untold or kept
@@ -88,11 +93,11 @@ class Notifier:
 
     async def end(self, status: Status) -> None:
         """Tell of the loop's end, and wait until that is through or given up: no other message is of interest now."""
-        if not self._course.spec.notify:
+        if not self._wanted:
             return
         state = self._course.state
         state.tellings = [given for given in state.tellings if given.id == self._under_way]
-        if is_wanted("finish", status.outcome, self._course.spec.notify):
+        if is_wanted("finish", status.outcome, self._wanted):
             self._queue("finish", status, last=True)
         else:
             state.tellings.append(NotifyInput(loop=status.id, id=str(workflow.uuid4()), last=True))

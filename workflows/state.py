@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Push, Row, State, Status, Wait, timestamp
-from beatctl.activities.notify.happened import NotifyInput
+from beatctl.activities.notify.happened import Event, NotifyInput
 from beatctl.activities.sessions import Session
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
@@ -76,6 +76,8 @@ class LoopState(BaseModel):
     """Counts the loop's steps, so that one that was overtaken is known (activities/tickets.py)."""
     notes_kept: bool = True
     """Whether they are written where prompts are made."""
+    notify: list[Event] | None = None
+    """What the loop tells of from now on; none: what its specification says."""
     tellings: list[NotifyInput] = []
     """What is still to be told, the first under way."""
     best_told_at: float | None = None

@@ -77,6 +77,42 @@ def test_a_pause_says_why_and_how_to_go_on_and_a_failure_is_told_as_one(loops: L
     gone(loops, loop)
 
 
+def test_a_loop_that_runs_can_be_told_whom_to_tell_and_of_what(loops: Loops, receiver: Receiver) -> None:
+    gate = loops.repository.folder.parent / "gate"
+    agent = loops.repository.agent(f"while [ ! -e {gate} ]; do sleep 0.05; done; {STEP}")
+    loop = loops.detached(*LOWER, "-a", agent, "-n", "2")
+
+    def set_(*words: str, expect: int = 0) -> str:
+        done = loops.beatctl("set", loop, *words, cwd=loops.repository.folder, expect=expect)
+        return done.stderr if expect else done.stdout
+
+    assert "tells nobody yet" in set_("--notify-on", "best", expect=2)
+    assert set_("--notify", receiver.url("one"), "-n", "3") == (
+        f"{loop}: iterations 2 → 3; tells json://{receiver.place}/… (on finish, failure, pause, waiting)\n"
+    )
+    loops.do("pause", loop)
+    gate.touch()
+    assert receiver.the(loop, "pause")["path"] == "/one"
+    assert set_("--notify", receiver.url("two"), "--notify-on", "pause,finish").endswith("(on finish, pause)\n")
+    assert set_("--notify-on", "finish") == f"{loop}: tells of finish\n"
+    loops.do("resume", loop)
+    assert receiver.the(loop, "finish")["path"] == "/two"
+    gone(loops, loop)
+    assert receiver.events(loop) == ["pause", "finish"]
+
+
+def test_a_loop_that_is_to_tell_nobody_any_more_does_not(loops: Loops, receiver: Receiver) -> None:
+    gate = loops.repository.folder.parent / "gate"
+    agent = loops.repository.agent(f"while [ ! -e {gate} ]; do sleep 0.05; done; {STEP}")
+    loop = loops.detached(*LOWER, "-a", agent, "-n", "1", "--notify", receiver.url())
+    done = loops.beatctl("set", loop, "--notify", "none", cwd=loops.repository.folder, expect=0)
+    assert done.stdout == f"{loop}: tells nobody\n"
+    gone(loops, loop)
+    gate.touch()
+    loops.finished(loop)
+    assert receiver.events(loop) == []
+
+
 def test_a_wait_for_a_limit_is_told_with_its_end(loops: Loops, receiver: Receiver) -> None:
     folder = loops.repository.folder.parent / "limited"
     folder.mkdir()
