@@ -43,13 +43,13 @@ def up(
     loops = Loops()
     if uninstall:
         return installing.uninstall(loops, as_json=as_json)
-    loops.check_home()
-    settle_name(loops, name)
     if install:
         typed = {AGENTS: max_concurrent_agents, EVALUATORS: max_concurrent_evaluators}
         concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)  # a mistake is told now
         told = {name: value for name, value in typed.items() if value is not None}
-        return installing.install(Loops({**loops.environ, **told}), as_json=as_json)
+        return installing.install(Loops({**loops.environ, **told}), name, as_json=as_json)
+    loops.check_home()
+    settle_name(loops, name)
     wanted = concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)
     environ = {**loops.environ, **variables(wanted)}
     if detach or as_json:

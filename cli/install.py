@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from beatctl.cli import service
+from beatctl.cli.hosts import settle_name
 from beatctl.cli.loops import Loops
 from beatctl.cli.output import out, out_json, say
 from beatctl.cli.problems import Unavailable, Usage
@@ -21,15 +22,17 @@ READY_S = 90.0
 """For systemd to have server and worker up."""
 
 
-def install(loops: Loops, *, as_json: bool = False) -> int:
+def install(loops: Loops, name: str | None = None, *, as_json: bool = False) -> int:
     """Write the unit, start it, and have the user's services linger. What runs in the background gives way to it;
-    agents go on. Raises Usage where another's unit lies there, Unavailable where there is no systemd or it refuses."""
+    agents go on. `name`: what the host is called from now on. Raises Usage where another's unit lies there, Unavailable
+    where there is no systemd or it refuses."""
     from beatctl.worker import local
 
     unit = _own_unit(loops)
     if not systemd.is_running(loops.environ):
         _say_what_to_do_without(loops)
     loops.check_home()
+    settle_name(loops, name)
     try:
         local.fetch_server_program(loops.environ, say)  # in a shell with its PATH, and with somebody looking
     except service.known_problems() as problem:
