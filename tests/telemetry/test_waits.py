@@ -56,7 +56,7 @@ def test_a_limit_is_a_run_that_failed_and_a_wait_that_counts(told: Told) -> None
     (place / "plan").write_text("limit 1\nok")
     other = three.repository(place / "repo", told.beatctl.environ)
     words = ("start", "lower n", "--eval", "cat n", "--minimize", "-a", str(claude), "-n", "1", "--json")
-    done = told.beatctl(*words, cwd=other, env={"BEATCTL_LIMIT_MARGIN_S": "0.5"}, expect=0)
+    done = told.beatctl(*words, cwd=other, env={"BEATCTL_LIMIT_MARGIN_S": "1"}, expect=0)
     loop = done.json["id"]
     wait_until(lambda: any(span.name == "loop" for span in told.live.of_loop(loop)), "the loop's span")
     runs = [span for span in told.live.of_loop(loop) if span.name == "invoke_agent claude"]
