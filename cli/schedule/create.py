@@ -335,7 +335,7 @@ def warnings(loops: Loops, seen: Seen, prepared: Prepared | None) -> list[str]:
     from beatctl.workflows.spec import Limits
 
     if prepared is None:
-        return []
+        return [f"{seen.away[0].upper()}{seen.away[1:]}: its loops wait for one."] if seen.away else []
     limits = Limits(**prepared.chosen.limits).model_dump()
     agents = [prepared.agent] if prepared.fallback is None else [prepared.agent, prepared.fallback]
     found = [*filter(None, [unbounded_warning(limits)]), *cannot_tell(limits, agents)]

@@ -42,6 +42,8 @@ def list_(as_json: Json = False) -> int:
         return 0
     for line in lines(found, loops, datetime.now().astimezone(), colours=colour(sys.stdout), columns=width()):
         out(line)
+    for words in sorted({seen.away for seen in found if seen.away}):
+        say(f"{words[0].upper()}{words[1:]}: loops that are to start there wait for one.")
     return 0
 
 
@@ -69,7 +71,7 @@ def show(name: Name, as_json: Json = False) -> int:
         ("left", f"{seen.left} of {timing.remaining}" if seen.left is not None else ""),
         ("until", _moment(timing.until) if timing.until is not None else ""),
         ("folder", place(kept, loops)),
-        ("host", kept.host if kept.connection != "embedded" else ""),
+        ("host", f"{kept.host}{f' ({seen.away})' if seen.away else ''}" if kept.connection != "embedded" else ""),
         ("server", kept.connection if kept.connection != "embedded" else ""),
         ("loops", counted),
     ]
@@ -255,6 +257,7 @@ def as_json_of(seen: Seen, loops: Loops) -> dict[str, Any]:
         "skipped": seen.skipped,
         "missed": seen.missed,
         "running": seen.running,
+        "away": seen.away,
         "last": runs[0] if runs else None,
         "runs": runs,
     }

@@ -59,6 +59,8 @@ class Seen:
     """Since the server was away for longer than the catch-up window."""
     left: int | None = None
     """How many loops it still starts; None: no limit."""
+    away: str | None = None
+    """Where the host of its loops has no worker now: since when, in words. What is to be started waits for one."""
 
 
 class Resting(Seen):
@@ -206,9 +208,10 @@ async def _seen(client: Client, found: ScheduleDescription, runs: int) -> Seen |
     if _MEMO not in memo:
         return None
     state, info = found.schedule.state, found.info
+    kept = Kept.model_validate(memo[_MEMO])
     newest = sorted(info.recent_actions, key=lambda one: one.started_at)[-runs:]
     return Seen(
-        kept=Kept.model_validate(memo[_MEMO]),
+        kept=kept,
         paused=state.paused,
         note=state.note or "",
         next=info.next_action_times,
@@ -218,7 +221,17 @@ async def _seen(client: Client, found: ScheduleDescription, runs: int) -> Seen |
         skipped=info.num_actions_skipped_overlap,
         missed=info.num_actions_missed_catchup_window,
         left=state.remaining_actions if state.limited_actions else None,
+        away=await _away(client, kept) if kept.connection != "embedded" else None,
     )
+
+
+async def _away(client: Client, kept: Kept) -> str | None:
+    from beatctl.cli.elsewhere import away_words
+    from beatctl.worker import away
+    from beatctl.worker.hosts import queue_of
+
+    gone = await away.look(client, queue_of(kept.host), [])
+    return away_words(kept.host, gone.since, datetime.now().astimezone()) if gone is not None else None
 
 
 async def _run(client: Client, one: ScheduleActionResult) -> Run:
