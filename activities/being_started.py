@@ -9,6 +9,8 @@ from pathlib import Path
 from beatctl.activities.home import LoopFolder
 from beatctl.activities.workspace.files import is_locked, locked
 
+WORKER_GONE = "Server and worker were ended meanwhile."
+"""What a command that a worker runs says then, and no other: it brings nothing back."""
 CUT_SHORT = "Its start was cut short: nothing ran, the folder is untouched."
 """The detail of a loop that was closed since its workflow never began."""
 

@@ -17,7 +17,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from beatctl.activities.beating import beating
-from beatctl.activities.being_started import CUT_SHORT
+from beatctl.activities.being_started import CUT_SHORT, WORKER_GONE
 from beatctl.activities.command import one_at_a_time, pause_for, run
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger, Status
@@ -84,6 +84,7 @@ class Launching:
                         **self._environment(given.schedule),
                         "BEATCTL_LOOP_ID": loop,
                         "BEATCTL_LOOP_SCHEDULE": given.schedule or "",
+                        "BEATCTL_RUN_BY_WORKER": "1",
                     },
                     lock,
                 )
@@ -92,7 +93,7 @@ class Launching:
                 if taken_words(loop) in said.stderr and not given.loop:
                     least = _number(loop) + 1  # by another home, on a server that both use
                     continue
-                refused = said.exit_code in _REFUSALS
+                refused = said.exit_code in _REFUSALS and WORKER_GONE not in said.stderr
                 raise ApplicationError(
                     said.stderr.strip() or f"beatctl start ended with exit code {said.exit_code} and said nothing.",
                     {"exit_code": said.exit_code},
@@ -138,7 +139,7 @@ class Launching:
         if status.state == "finished":
             return status
         line = [*self._command, "cancel", loop, "--json"]
-        said = await run(line, self._folder(), self._environment(None), lock)
+        said = await run(line, self._folder(), {**self._environment(None), "BEATCTL_RUN_BY_WORKER": "1"}, lock)
         status = await asyncio.to_thread(self._ledger.status, loop)
         if status is None or status.state != "finished":
             raise ApplicationError(f"beatctl cancel {loop} ended with {said.exit_code}: {said.stderr.strip()}")

@@ -48,6 +48,8 @@ def list_(
         return 0
     if not known:
         out('No loops yet. Start one: beatctl start "fix the failing test" --until "npm test"')
+        for line in hints(loops, []):
+            say(line)
         return 0
     shown = [loop for place, loop in enumerate(known) if all_ or place < NEWEST or loop.state != "finished"]
     now = datetime.now().astimezone()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from beatctl import __version__
+from beatctl.activities.being_started import WORKER_GONE
 from beatctl.activities.home import Home
 from beatctl.worker import backoff, embedded_server, payload_key, profile, remembered
 from beatctl.worker.backoff import CrashLoop
@@ -32,6 +33,8 @@ __all__ += ["running", "shut_down", "worker_line"]
 
 Say = Callable[[str], None]
 
+BY_WORKER = "BEATCTL_RUN_BY_WORKER"
+"""Set for the commands that a worker runs. No loop's child has it (activities/agents/environment.py)."""
 READY_S = 60.0
 """How long server and worker may take until they are ready."""
 HAND_OVER_S = 30.0
@@ -141,6 +144,8 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
     """
     shared = chosen(environ)
     folder = RunFolder(home.root, shared.label if shared else EMBEDDED)
+    if environ.get(BY_WORKER):
+        return _still_running(folder, shared, say)
     keys = _checked_keys(folder, shared, environ)
     folder.shut_down.unlink(missing_ok=True)
     state = folder.read_state()
@@ -170,6 +175,16 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
     _remember(folder, shared, environ, keys)
     if found.version != __version__:
         say(_other_version(found))
+    return found
+
+
+def _still_running(folder: RunFolder, shared: Connection | None, say: Say) -> Running:
+    """For a command of the worker's own, which must not undo a `down` that came meanwhile. Raises NotRunning."""
+    found = _running(folder, folder.read_state()) or _by_hand(folder, shared)
+    while found is not None and not found.ready:
+        found = _wait_until_ready(folder, time.time(), say)
+    if found is None:
+        raise NotRunning(WORKER_GONE)
     return found
 
 
@@ -276,7 +291,11 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     own = dict(environ)
     # A beatctl that an agent started is no part of that agent's run.
     own.pop("BEATCTL_TRY", None)
-    for name in ("BEATCTL_LOOP_ID", "BEATCTL_LOOP_SCHEDULE"):  # one loop's, where its start is what brings them back
+    for name in (
+        BY_WORKER,
+        "BEATCTL_LOOP_ID",
+        "BEATCTL_LOOP_SCHEDULE",
+    ):  # one loop's, where its start is what brings them back
         own.pop(name, None)
     own.pop(UNIT_VARIABLE, None)  # nor is one that it starts the unit's
     return own | profile.whole_paths(environ) | payload_key.whole_paths(environ)

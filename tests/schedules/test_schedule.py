@@ -207,7 +207,7 @@ def test_schedules_rest_while_beatctl_is_down_and_go_on_when_it_is_back(own_host
     host, folder = own_host, Folder(own_host)
     folder.go.touch()
     host.schedule("create", "often", "--every", "1s", *folder.words)
-    wait_until(lambda: folder.loops("often"), "a loop")
+    wait_until(lambda: "reached" in folder.states("often"), "a loop")
     down = host.beatctl("down", cwd=host.repository.folder, expect=0)
     assert "often" in down.stdout
     assert "schedules start nothing (often): beatctl up -d" in host.beatctl("list", cwd=Path("/"), expect=0).stderr
