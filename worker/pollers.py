@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -10,8 +11,11 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from beatctl.worker.hosts import Host, home_of
+
+log = logging.getLogger("beatctl.worker")
 
 ASKS_EVERY_S = 70.0
 """A worker asks for work at least this often: each time it waits a minute for some."""
@@ -53,7 +57,12 @@ async def pollers(client: Client, queue: str) -> list[Poller]:
 async def refuse_a_second_home(client: Client, host: Host) -> None:
     """Raises NameTaken where the worker of another home takes work as this host: each would be given the other's
     loops, whose files it does not have."""
-    for poller in await pollers(client, host.queue):
+    try:
+        found = await pollers(client, host.queue)
+    except RPCError as problem:  # it may be denied where taking work is not
+        log.warning("could not ask who takes work as %s: %s", host.name, problem)
+        return
+    for poller in found:
         other = home_of(poller.identity)
         if other not in (None, host.home) and poller.may_live(time.time()):
             raise NameTaken(
