@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from beatctl.worker.embedded_server import SEARCH_ATTRIBUTES
 from beatctl.worker.run_folder import RunFolder, read_json
 from tests.cluster.conftest import Shared, temporal
-from tests.support import Beatctl, wait_until
+from tests.support import Beatctl, clean_environment, wait_until
 
 PROFILE = ("--profile", "prod")
 GOAL = "make plentiful zebras, of which there should be very many indeed: " + "z" * 300
@@ -139,8 +141,9 @@ def test_a_profile_that_is_not_there_starts_nothing(away: Beatctl, shared_server
 def test_with_a_key_the_server_holds_none_of_a_loops_words(
     away: Beatctl, shared_server: Shared, project: Path, place: Path, key: dict[str, str]
 ) -> None:
+    away(*PROFILE, "up", "-d", cwd=project, expect=0)
     refused = away(*PROFILE, "start", GOAL, *ONCE, cwd=project, env=key, expect=3)
-    assert "does not have payload key" in refused.stderr, "the worker of the loop before has none"
+    assert "does not have payload key" in refused.stderr
     away("down", cwd=project, expect=0)
     agent = place / "agent.sh"
     agent.write_text("#!/bin/sh\nenv > seen\necho plentiful zebras\ntouch made\n")
@@ -189,3 +192,40 @@ def test_a_worker_with_another_key_says_so_in_its_log_and_the_loop_goes_on_when_
     away("up", "-d", *PROFILE, cwd=project, env=key, expect=0)
     ended = away.until(loop, "the loop's end", lambda status: status["state"] == "finished", cwd=project, timeout_s=120)
     assert ended["outcome"] == "reached"
+
+
+_DIE = """
+import random, sys
+thrown = list(sys.argv[1])
+class Die(random.SystemRandom):
+    def choice(self, among):
+        return thrown.pop(0) if thrown else super().choice(among)
+random.SystemRandom = Die
+from beatctl.cli.app import run
+sys.exit(run(sys.argv[2:]))
+"""
+"""beatctl with the first letters of its ids told."""
+
+
+@pytest.mark.usefixtures("namespace")
+def test_two_hosts_that_throw_the_same_id_both_start(
+    away: Beatctl, shared_server: Shared, place: Path, key: dict[str, str]
+) -> None:
+    environ = {**clean_environment(place / "other", shared_server.program), **key}
+    other = Beatctl({**environ, "TEMPORAL_CONFIG_FILE": str(shared_server.profiles)})
+
+    def start(command: Beatctl, thrown: str) -> str:
+        folder = place / thrown
+        folder.mkdir()
+        line = [sys.executable, "-I", "-c", _DIE, thrown, *PROFILE, "start", "x", *ONCE, "-d", "--json"]
+        environ = {**command.environ, **key}
+        done = subprocess.run(line, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["id"])
+
+    try:
+        assert start(away, "zebr") == "zebr"
+        assert start(other, "zebrgnus") == "gnus"
+        assert [loop["id"] for loop in other.look_at_all().values()] == ["gnus"], "nothing is left of the first try"
+    finally:
+        other.close()

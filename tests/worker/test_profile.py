@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from beatctl.worker import payload_key, profile, remembered
+from beatctl.worker import payload_key, profile, remembered, systemd
 from beatctl.worker.connection import chosen
 from beatctl.worker.profile import BadProfile
 from beatctl.worker.run_folder import RunFolder
@@ -101,3 +101,12 @@ def test_a_loop_on_beatctls_own_server_is_reached_whatever_profile_the_shell_nam
     )
     assert found == {"PATH": "/bin"}
     assert not profile.leads_elsewhere(found)
+
+
+def test_an_installed_service_finds_the_server_and_the_key_and_holds_no_secret(environ: dict[str, str]) -> None:
+    shell = {**environ, "BEATCTL_PROFILE": "prod", payload_key.FILE_VARIABLE: "keys/beatctl.key"}
+    found = systemd.environment_for({**shell, **dict.fromkeys(systemd.SECRETS, "secret")})
+    assert found["BEATCTL_PROFILE"] == "prod"
+    assert found["TEMPORAL_CONFIG_FILE"] == environ["TEMPORAL_CONFIG_FILE"]
+    assert found[payload_key.FILE_VARIABLE] == str(Path("keys/beatctl.key").absolute())
+    assert "secret" not in systemd.unit_text("beatctl up", found)
