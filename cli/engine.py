@@ -150,10 +150,11 @@ def worker(
     from beatctl.worker import local
     from beatctl.worker.concurrency import variables
     from beatctl.worker.connection import chosen
+    from beatctl.worker.hosts import this_host
 
     loops = Loops()
     loops.check_home()
-    host = settle_name(loops, name)
+    settle_name(loops, name)
     wanted = concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)
     connection = chosen(loops.environ)
     if connection is None:
@@ -166,9 +167,9 @@ def worker(
         connection = running.connection
     local.settle_for_worker(loops.home, loops.environ)
     line = local.worker_line(loops.home, connection)
+    host = this_host(loops.home).name
     say(
-        f"Worker of host {host} for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go "
-        "on."
+        f"Worker of host {host} for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go on."
     )
     sys.stderr.flush()
     os.execve(line[0], line, {**loops.environ, **variables(wanted)})

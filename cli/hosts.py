@@ -19,8 +19,8 @@ HostName = Annotated[
 ]
 
 
-def settle_name(loops: Loops, name: str | None = None) -> str:
-    """Call this host by the name that was typed, else by BEATCTL_HOST's, else as it is called already; returns that.
+def settle_name(loops: Loops, name: str | None = None) -> None:
+    """Call this host by the name that was typed, else by BEATCTL_HOST's, else as it is called already.
 
     Raises Usage where it can't be a name, or where something of this home runs or waits under another.
     """
@@ -28,7 +28,7 @@ def settle_name(loops: Loops, name: str | None = None) -> str:
 
     typed = name if name is not None else loops.environ.get(hosts.VARIABLE) or None
     if typed is None:
-        return hosts.this_host(loops.home).name
+        return
     named = "--name" if name is not None else hosts.VARIABLE
     if not hosts.is_name(typed):
         raise Usage(
@@ -38,7 +38,7 @@ def settle_name(loops: Loops, name: str | None = None) -> str:
         )
     before = hosts.known(loops.home)
     if typed == before:
-        return typed
+        return
     waiting = [loop.id for loop in loops.all() if loop.state != "finished"]
     if waiting:
         many = ", ".join(waiting[:5]) + (" and others" if len(waiting) > 5 else "")
@@ -50,4 +50,3 @@ def settle_name(loops: Loops, name: str | None = None) -> str:
     if before is not None and hosts.runs(loops.home):
         raise Usage(f"A worker of this home runs as host {before}. End it first (beatctl down), then start it anew.")
     hosts.give_name(loops.home, typed)
-    return typed
