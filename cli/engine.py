@@ -169,7 +169,7 @@ def worker(
     line = local.worker_line(loops.home, connection)
     host = this_host(loops.home).name
     say(
-        f"Worker of host {host} for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go on."
+        f"Host {host}, worker for {connection.address}, namespace {connection.namespace}. Ctrl-C ends it; agents go on."
     )
     sys.stderr.flush()
     os.execve(line[0], line, {**loops.environ, **variables(wanted)})
