@@ -150,7 +150,7 @@ def _loops(more: list[str], check: Check) -> None:
         "not real_agents and not own_server",
     ]
     # As in CI: beside the kills the machine has other work, too. The closing lines name a test that had a second try.
-    words += ["-n", "3", "--reruns", "1", "-rR"]
+    words += ["--reruns", "1", "-rR"]
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "pytest", *words, *(more or ["tests/loops"])], check=False)
     check("tests of loops pass", done.returncode == 0, f"{time.monotonic() - began:.0f} s")
