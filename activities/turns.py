@@ -183,6 +183,9 @@ class Turn:
                 raise NotStarted from None
             if details is not None and details.worker_shutdown:
                 raise _worker_stops() from None
+            if waiter is not None:
+                self._turnstile.step_out(waiter)
+                waiter = None
             raise
         finally:
             stopping.cancel()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 _REJOIN_S = 30.0
 """Who leaves the line to decide anew and is back within this time has its place in it still."""
+_AWAY_S = 15.0
+"""For so long the line waits for one whose attempt ended under it (a missed heartbeat): the next is on its way."""
 
 
 @dataclass(order=True)
@@ -21,6 +23,7 @@ class Waiter:
     who: str = field(compare=False)
     as_of: int | None = field(compare=False)
     turn: asyncio.Future[bool] = field(compare=False)
+    is_away: bool = field(default=False, compare=False)
 
 
 class Turnstile:
@@ -57,6 +60,9 @@ class Turnstile:
         before, left_at = self._sent_back.pop(who, (0.0, 0.0))
         if time.monotonic() - left_at < _REJOIN_S and before:
             since = before
+        for earlier in [one for one in self._line if one.who == who and one.is_away]:
+            self._line.remove(earlier)
+            since = earlier.since
         self._count += 1
         turn = asyncio.get_running_loop().create_future()
         waiter = Waiter(time.time() if since is None else since, self._count, who, as_of, turn)
@@ -70,6 +76,19 @@ class Turnstile:
             self._line.remove(waiter)
         elif waiter.turn.done() and waiter.turn.result():
             self.leave(waiter.who)
+
+    def step_out(self, waiter: Waiter) -> None:
+        """Go away without wanting to: the place in line is kept for a moment."""
+        if waiter not in self._line:
+            self.quit(waiter)
+            return
+        waiter.is_away = True
+        asyncio.get_running_loop().call_later(_AWAY_S, self._not_back, waiter)
+
+    def _not_back(self, waiter: Waiter) -> None:
+        if waiter in self._line:
+            self._line.remove(waiter)
+            self._call()
 
     def leave(self, who: str, keep_s: float = 0.0) -> None:
         """Its run is over. For `keep_s` seconds, or until `give_up`, the place is kept for its next run."""
@@ -101,6 +120,7 @@ class Turnstile:
             self._line.remove(waiter)
             self._sent_back[waiter.who] = waiter.since, time.monotonic()
             waiter.turn.set_result(False)
+            self._call()
 
     def words(self) -> str:
         """Why one waits, for a person."""
@@ -115,7 +135,7 @@ class Turnstile:
         return not self._places or len(self._inside) < self._places
 
     def _call(self) -> None:
-        while self._line and self._is_free():
+        while self._line and self._is_free() and not self._line[0].is_away:
             waiter = self._line.pop(0)
             self.enter(waiter.who)
             waiter.turn.set_result(True)
