@@ -51,6 +51,9 @@ class AgentRow(BaseModel):
     cost_estimated: bool = False
     """Some of the cost is the tokens' by the price table, not the agent's own figure."""
     tokens: int | None = None
+    input_tokens: int | None = None
+    """What was sent, cached or not, by runs that no limit interrupted; null where the agent does not tell it apart."""
+    output_tokens: int | None = None
     duration_s: float = 0.0
     adopted: bool = False
     lost: int = 0
@@ -126,11 +129,19 @@ def sum_of_steps(runs: list[AgentRow], *, pipeline: bool) -> AgentRow | None:
         cost_usd=round(sum(costs), 6) if costs else None,
         cost_estimated=any(run.cost_estimated for run in runs),
         tokens=sum(tokens) if tokens else None,
+        input_tokens=_sum_of_all([run.input_tokens for run in runs]),
+        output_tokens=_sum_of_all([run.output_tokens for run in runs]),
         duration_s=round(sum(run.duration_s for run in runs), 3),
         adopted=any(run.adopted for run in runs),
         lost=sum(run.lost for run in runs),
         steps=runs,
     )
+
+
+def _sum_of_all(told: list[int | None]) -> int | None:
+    """None where one is not told: half a sum would mislead."""
+    known = [one for one in told if one is not None]
+    return sum(known) if len(known) == len(told) else None
 
 
 def with_interrupted(agent: AgentRow, waits: list[Wait]) -> AgentRow:

@@ -87,6 +87,9 @@ class AgentResult(BaseModel):
     cost_usd: float | None = None
     cost_estimated: bool = False
     tokens: int | None = None
+    input_tokens: int | None = None
+    """Of `tokens` those that were sent, cached or not; None where the agent does not tell them apart for one run."""
+    output_tokens: int | None = None
     session_cost_usd: float = 0.0
     """Of all runs of its session so far, where the agent tells it so: `cost_usd` and `tokens` are this run's alone."""
     session_tokens: int = 0
@@ -262,6 +265,7 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, loop: Lo
     cost = outcome.cost_usd if outcome.cost_usd is not None and math.isfinite(outcome.cost_usd) else None
     whole = agents.counts_whole_sessions(given.agent)
     spent = spent_by(given.session if _resumes(given) else None, cost, outcome.tokens, whole=whole)
+    apart = [] if whole and _resumes(given) else outcome.usage
     return AgentResult(
         status=status,
         error=None if status == "done" else masking.masked(clean(error or ""), secrets) or None,
@@ -272,6 +276,8 @@ def _read(given: RunAgentInput, finished: Finished, last_message: Path, loop: Lo
         cost_usd=spent.cost_usd,
         cost_estimated=outcome.cost_estimated,
         tokens=spent.tokens,
+        input_tokens=sum(used.input_tokens for used in apart) if apart else None,
+        output_tokens=sum(used.output_tokens for used in apart) if apart else None,
         session_cost_usd=spent.session_cost_usd,
         session_tokens=spent.session_tokens,
         version=clean(outcome.version)[:100] if outcome.version else program.version_now(given.agent, environ),

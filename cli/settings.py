@@ -36,7 +36,7 @@ RESERVED = frozenset(
     for name in (
         *("HOME", "HOST", "CONFIG", "TEMPORAL_CLI", "INHIBIT_SLEEP", "UNIT", "FAULT", "TEST_AGENTS"),
         *("CONTINUE_AS_NEW_EVENTS", "LIMIT_MARGIN_S", "HUNG_AFTER_S"),
-        *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN", "LOOP_ID", "LOOP_SCHEDULE"),
+        *("LOOP", "ITERATION", "STEP", "TRY", "SCORE_FILE", "RUN", "LOOP_ID", "LOOP_SCHEDULE", "RUN_BY_WORKER"),
         *("PROFILE", "PAYLOAD_KEY", "PAYLOAD_KEY_FILE"),
         *("EVENT", "GOAL", "STATE", "OUTCOME", "REASON", "BEST", "BASELINE", "TITLE", "TEXT"),
     )

@@ -151,6 +151,8 @@ def _agent_row(agent: AgentSpec, result: AgentResult) -> AgentRow:
         cost_usd=result.cost_usd,
         cost_estimated=result.cost_estimated,
         tokens=result.tokens,
+        input_tokens=result.input_tokens,
+        output_tokens=result.output_tokens,
         duration_s=result.duration_s,
         adopted=result.adopted,
         lost=result.lost,

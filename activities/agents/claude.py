@@ -13,6 +13,7 @@ from beatctl.activities.agents.outcome import (
     Ended,
     Kind,
     Prompted,
+    Usage,
     not_allowed,
     paragraph,
     told_reset,
@@ -23,8 +24,9 @@ from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.agents.troubles import Trouble, no_session, told, trouble
 from beatctl.activities.agents.words import newest_first, on, running, sentence
 
-_TOKENS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
-_USAGE = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_OF_MODEL = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens", "outputTokens")
+_OF_RUN = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+"""Sent, sent and found in a cache, sent and put into one; and what came back."""
 _ENDS = {
     "error_max_turns": "claude stopped at its limit of turns",
     "error_max_budget_usd": "claude stopped at its limit of cost",
@@ -130,6 +132,7 @@ class Claude:
                     continue
             events_seen = True
         told_last = result or {}
+        usage = _usage(told_last)
         limited = _OLD_LIMIT.fullmatch(string(told_last, "result") or "")
         well = ended.well and told_last.get("is_error") is False
         outcome = AgentOutcome(
@@ -140,7 +143,8 @@ class Claude:
             model=model,
             version=version,
             cost_usd=number(told_last, "total_cost_usd"),
-            tokens=_tokens(told_last) if result else None,
+            tokens=sum(used.input_tokens + used.output_tokens for used in usage) if usage else None,
+            usage=usage,
         )
         if outcome.ok:
             outcome.summary = not_allowed(outcome.summary, _denied(told_last))
@@ -256,13 +260,18 @@ def _trying_again(event: Event) -> str:
     return f"the API failed{f' ({status})' if status else ''}: trying again{tries}"
 
 
-def _tokens(result: Event) -> int | None:
+def _usage(result: Event) -> list[Usage]:
     """Of every model the run used; an older claude tells the main one's only."""
     models = result.get("modelUsage")
     if isinstance(models, dict) and models:
-        return sum(count(used, key) or 0 for used in models.values() if isinstance(used, dict) for key in _TOKENS)
+        return [_used(used, _OF_MODEL, str(name)) for name, used in models.items() if isinstance(used, dict)]
     used = result.get("usage")
-    return sum(count(used, key) or 0 for key in _USAGE) if isinstance(used, dict) else None
+    return [_used(used, _OF_RUN, None)] if isinstance(used, dict) else []
+
+
+def _used(told: Event, keys: tuple[str, ...], model: str | None) -> Usage:
+    sent, cached, written, made = (count(told, key) or 0 for key in keys)
+    return Usage(model=model, input_tokens=sent + cached + written, cached_tokens=cached, output_tokens=made)
 
 
 def _denied(result: Event) -> list[str]:

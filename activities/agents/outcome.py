@@ -64,7 +64,7 @@ class AgentOutcome(BaseModel):
     """Input and output of every model the run used, cached input included, as the agent adds them up; None where it
     does not tell."""
     usage: list[Usage] = []
-    """The same tokens apart, where the agent tells them but not what they cost."""
+    """The same tokens apart, where the agent tells them so."""
     reset_at: float | None = None
     """Unix seconds at which a rate limit ends, where the agent tells."""
 

@@ -36,6 +36,7 @@ _FLAGS = {
     "--step": "`steps`",
     "-n": "`max_iterations`",
     "-C": "`directory`",
+    "--worktree or --repo": "`worktree: true`",
     "--permissions full": '`permissions: "full"`',
     "--only": "`only`",
     "--dry-run": "`dry_run: true`",

@@ -44,6 +44,8 @@ def test_a_finished_run_tells_its_last_words_session_and_tokens(agent: str) -> N
     assert outcome.summary == "Done: ran the command."
     assert outcome.session_id == ("ses_1" if agent == "opencode" else SESSION)
     assert outcome.tokens == {"claude": 360, "codex": 240, "gemini": 240, "opencode": 240}[agent]
+    assert sum(used.input_tokens + used.output_tokens for used in outcome.usage) == outcome.tokens
+    assert all(used.input_tokens and used.output_tokens for used in outcome.usage)
     assert outcome.model == {"claude": "claude-sonnet-4-5", "gemini": "gemini-2.5-pro"}.get(agent)
     assert outcome.version == ("2.1.197" if agent == "claude" else None)
 

@@ -104,6 +104,7 @@ def test_an_agent_that_crashed_is_an_error_and_nothing_else_is(told: Told) -> No
     worked = next(span.attributes for span in traces(told)[1] if span.name == "invoke_agent tinker")
     assert (worked["gen_ai.request.model"], worked["gen_ai.conversation.id"]) == ("small", "s-1")
     assert (worked["beatctl.cost_usd"], worked["beatctl.tokens"]) == (0.25, 1200)
+    assert (worked["gen_ai.usage.input_tokens"], worked["gen_ai.usage.output_tokens"]) == (1000, 200)
     measured = {
         number: next(span.attributes for span in traces(told)[number] if span.name == "evaluator") for number in (1, 2)
     }

@@ -167,8 +167,10 @@ def _of_agent(agent: AgentRow) -> Attributes:
         ("gen_ai.agent.version", agent.version),
         ("gen_ai.request.model", agent.model),
         ("gen_ai.conversation.id", agent.session_id),
+        ("gen_ai.usage.input_tokens", agent.input_tokens),
+        ("gen_ai.usage.output_tokens", agent.output_tokens),
     ):
-        if value:
+        if value is not None and value != "":
             attributes[name] = value
     prefix = (agent.model or "").partition("/")[0]
     if agent.name not in _PROVIDERS and prefix != agent.model and prefix in _PROVIDERS:
@@ -177,7 +179,7 @@ def _of_agent(agent: AgentRow) -> Attributes:
 
 
 def _spent(cost_usd: float | None, tokens: int | None, *, estimated: bool) -> Attributes:
-    """Tokens are of input and output together: the ledger keeps no other."""
+    """Tokens are of input and output together."""
     attributes: Attributes = {}
     if cost_usd is not None:
         attributes |= {"beatctl.cost_usd": cost_usd, "beatctl.cost_estimated": estimated}
