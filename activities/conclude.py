@@ -9,9 +9,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from beatctl.activities.home import Home, LoopFolder
-from beatctl.activities.ledger import Ledger, Mark, Row, Status
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import faults
 from beatctl.activities.rebuilding import lost_rows
+from beatctl.activities.records import Mark, Row, Status
 from beatctl.activities.snapshot_workspace import told_as_problem
 from beatctl.activities.tickets import Ticket, last_ticket
 from beatctl.activities.workspace import Workspace, WorkspaceProblem, release

@@ -22,12 +22,13 @@ from beatctl.activities import (
 from beatctl.activities.beating import beating, in_thread_to_its_end
 from beatctl.activities.conclude import CloseInput, ConcludeInput, Kept
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.missing_files import MissingInput
 from beatctl.activities.notes import NotesInput
 from beatctl.activities.notify.happened import NotifyInput
 from beatctl.activities.notify.telling import Teller
 from beatctl.activities.processes import Spawner
+from beatctl.activities.records import Status
 from beatctl.activities.reopen_workspace import Reopened, ReopenInput
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput

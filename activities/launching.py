@@ -20,7 +20,8 @@ from beatctl.activities.beating import beating
 from beatctl.activities.being_started import CUT_SHORT, WORKER_GONE
 from beatctl.activities.command import one_at_a_time, pause_for, run
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status
 from beatctl.activities.workspace.files import locked, remove_tree, write_whole
 
 _LOOK_S = 0.5

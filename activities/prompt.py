@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from beatctl.activities import packed, prompt_memory, prompt_template
 from beatctl.activities.figures import number
-from beatctl.activities.ledger import Experiment
 from beatctl.activities.prompt_memory import DEFAULT_BUDGET, Heads, Told
+from beatctl.activities.records import Experiment
 from beatctl.activities.run_files import tries_in
 
 Memory = Literal["none", "last", "ledger", "session"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beatctl.activities.figures import number
-from beatctl.activities.ledger import Experiment
+from beatctl.activities.records import Experiment
 
 DEFAULT_BUDGET = 4000
 """Tokens."""

@@ -14,8 +14,9 @@ from typing import Any, get_args
 from beatctl.activities import agents
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.home import LoopFolder
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Ledger, Row, Verdict, sum_of_steps, timestamp
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import Lost, RunResult, Try, every_try
+from beatctl.activities.records import AgentRow, EvaluatorRow, Row, Verdict, sum_of_steps, timestamp
 from beatctl.activities.run_agent import last_message_file
 from beatctl.activities.run_evaluator import score_of
 from beatctl.activities.text import clean

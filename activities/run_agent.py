@@ -18,12 +18,13 @@ from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.child import Finished, run_child
 from beatctl.activities.doing import tell
 from beatctl.activities.home import Home, LoopFolder
-from beatctl.activities.ledger import Experiment, Ledger
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.notes import kept_notes
 from beatctl.activities.processes import CommandSpec, Spawner
 from beatctl.activities.prompt import Standing, Task, compose, last_evaluator_output
 from beatctl.activities.prompt_memory import most_rows
 from beatctl.activities.prompt_template import TemplateProblem
+from beatctl.activities.records import Experiment
 from beatctl.activities.run_files import beside
 from beatctl.activities.sessions import Session, spent_by
 from beatctl.activities.text import clean

@@ -21,8 +21,9 @@ from temporalio.exceptions import ApplicationError
 from beatctl.activities.beating import Beat
 from beatctl.activities.doing import tell, told
 from beatctl.activities.home import Home, LoopFolder
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import Try, latest_try
+from beatctl.activities.records import Status
 from beatctl.activities.turnstile import Turnstile, Waiter
 
 _KEPT_S = 10.0

@@ -18,7 +18,7 @@ from beatctl.cli.view import print_status_json
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
 
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 _PATIENCE_S = 2.0
 _MOMENT_S = 0.3

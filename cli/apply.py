@@ -17,7 +17,7 @@ from beatctl.cli.problems import Usage
 from beatctl.cli.worktree import check_still_there
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 
 def apply(

@@ -14,7 +14,7 @@ from beatctl.cli.output import out, say
 from beatctl.cli.problems import Problem, Usage
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
     from beatctl.activities.workspace.apply import Apply
     from beatctl.activities.workspace.applying import Conflict, Link, Plan, Step, Wanted
 

@@ -17,8 +17,8 @@ from beatctl.worker.run_folder import RunFolder
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
 
-    from beatctl.activities.ledger import Status
     from beatctl.activities.processes import Try
+    from beatctl.activities.records import Status
     from beatctl.cli.loops import Loops
 
 _POLL_S = 0.05
@@ -116,7 +116,7 @@ def _tries(loops: Loops, loop: str) -> list[Try]:
 def _close_here(loops: Loops, status: Status) -> Status:
     """The server knows nothing (any more) of this loop: its start was cut short, or the server's data is gone. Close
     it in the ledger and give the folder back."""
-    from beatctl.activities.ledger import timestamp
+    from beatctl.activities.records import timestamp
     from beatctl.activities.tickets import overtake
     from beatctl.activities.workspace import Workspace, WorkspaceProblem, release
 

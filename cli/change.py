@@ -22,7 +22,7 @@ from beatctl.cli.view import print_status_json, row_of
 from beatctl.cli.worktree import check_still_there
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.activities.workspace import Workspace
     from beatctl.activities.workspace.workspace import Undone
 

@@ -12,7 +12,7 @@ from beatctl.cli.cells import cut
 from beatctl.cli.output import visible
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
 
 _SUBJECT = 72
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(`])")

@@ -12,7 +12,7 @@ from beatctl.cli.problems import Elsewhere, Unavailable, Usage
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.loops import Loops
     from beatctl.worker.away import Away
     from beatctl.worker.connection import Connection
@@ -109,7 +109,7 @@ def waiting(loop: Status, away: Away | None) -> Status:
     """The loop with what it waits for, its host being away. Pure but for the clock."""
     if away is None or loop.state == "finished":
         return loop
-    from beatctl.activities.ledger import timestamp
+    from beatctl.activities.records import timestamp
 
     since = timestamp(away.since) if away.since is not None else None
     words = away_words(loop.host or "its host", away.since, datetime.now().astimezone())

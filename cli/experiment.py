@@ -22,7 +22,7 @@ from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
-    from beatctl.activities.ledger import AgentRow, Row, Status, Wait
+    from beatctl.activities.records import AgentRow, Row, Status, Wait
 
 _TAIL_LINES = 20
 _PROMPT_LINES = 12

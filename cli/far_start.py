@@ -24,7 +24,7 @@ from beatctl.cli.start_options import choose
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.worker.away import Away
     from beatctl.worker.connection import Connection
 

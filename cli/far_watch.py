@@ -18,7 +18,7 @@ from beatctl.cli.remote import HostAway, ask
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.follow import Signals
     from beatctl.worker.connection import Connection
 
@@ -110,7 +110,7 @@ class _Teller:
 
     async def rows(self, client: Client, status: Status) -> None:
         """Those that are new, from the host."""
-        from beatctl.activities.ledger import Row
+        from beatctl.activities.records import Row
 
         first = max(self.told + 1, status.iteration - _ROWS + 1)
         for number in range(first, status.iteration + 1):

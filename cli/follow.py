@@ -18,7 +18,7 @@ from beatctl.cli.output import colour, say, visible, width
 from beatctl.cli.problems import Unavailable
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.loops import Loops
 
 _POLL_S = 0.2

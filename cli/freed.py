@@ -11,7 +11,7 @@ from beatctl.cli.problems import Problem
 
 if TYPE_CHECKING:
     from beatctl.activities.home import LoopFolder
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.loops import Loops
 
 
@@ -26,7 +26,7 @@ def read(folder: LoopFolder) -> dict[str, Any]:
 
 def note(folder: LoopFolder, **what: Any) -> None:
     """Remember what is about to be freed, before it is."""
-    from beatctl.activities.ledger import timestamp
+    from beatctl.activities.records import timestamp
     from beatctl.activities.workspace.files import write_whole
 
     folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from beatctl.activities.agents.spec import AgentSpec
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.activities.reopen_workspace import Found
     from beatctl.cli.notifications import Notifications
     from beatctl.worker.local import Running

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
 
 _UNJUDGED = "before it was judged"
 

@@ -18,7 +18,7 @@ from beatctl.cli.output import colour, from_home, out, out_json, paint, say, vis
 from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 NEWEST = 20
 """Loops that `list` shows where --all is not given; one that has not ended is always shown."""

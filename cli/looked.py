@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from beatctl.activities.home import Home
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 
 @dataclass(frozen=True)

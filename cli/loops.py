@@ -15,7 +15,8 @@ from beatctl.cli.problems import Unavailable, Usage
 if TYPE_CHECKING:
     from beatctl.activities.doing import Doing
     from beatctl.activities.home import Home, LoopFolder
-    from beatctl.activities.ledger import Ledger, Row, Status
+    from beatctl.activities.ledger import Ledger
+    from beatctl.activities.records import Row, Status
 
 # Without what is easily taken for something else: no l, i, o, u, 0, 1.
 _LETTERS = "abcdefghjkmnpqrstvwxyz"

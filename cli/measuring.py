@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from beatctl.activities import missing_files, run_agent
 from beatctl.activities.child import Finished
-from beatctl.activities.ledger import Mark
 from beatctl.activities.masking import secrets_of
 from beatctl.activities.processes import Lost, Spawner, StartFailed, end, new_try, wait
+from beatctl.activities.records import Mark
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput, prepare, read_result, run_path
 from beatctl.activities.run_setup import read_setup
 from beatctl.activities.workspace import FolderInUse, Workspace, WorkspaceProblem, hold, remove_worktree

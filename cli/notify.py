@@ -73,9 +73,9 @@ def _send(told: Notifications, root: Path | None, environ: Mapping[str, str]) ->
     """Send the test, once to each."""
     import asyncio
 
-    from beatctl.activities.ledger import timestamp
     from beatctl.activities.notify.telling import Result, deliver
     from beatctl.activities.notify.texts import trial
+    from beatctl.activities.records import timestamp
 
     say("Sending …")
     results = asyncio.run(deliver(told.targets(environ, root), trial(timestamp(time.time())), "test", None))

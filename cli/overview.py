@@ -16,7 +16,7 @@ from beatctl.cli.output import colour, out, paint, say, visible, width
 from beatctl.cli.view import doing
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
     from beatctl.cli.looked import Looked, Seen
 
 _BLOCKS = 6

@@ -23,7 +23,7 @@ from beatctl.cli.worktree import checked_origin, folder_words, from_where_the_us
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.activities.workspace import Origin
     from beatctl.worker.connection import Connection
 

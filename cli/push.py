@@ -13,7 +13,7 @@ from beatctl.cli.problems import Problem, Unavailable, Usage
 from beatctl.cli.view import print_status_json
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Push, Status
+    from beatctl.activities.records import Push, Status
 
 
 def push(loop: NamedLoop = None, as_json: Json = False) -> int:
@@ -38,7 +38,7 @@ def push(loop: NamedLoop = None, as_json: Json = False) -> int:
 def push_loop(loops: Loops, status: Status) -> Status:
     """Make the branch where it is not made yet, and push it. Returns the status with what came of it, which is in the
     ledger then, also where this raises Problem (rejected), Unavailable (unreachable) or Usage."""
-    from beatctl.activities.ledger import Push, timestamp
+    from beatctl.activities.records import Push, timestamp
 
     if status.repo is None:
         raise Usage(f"Loop {status.id} was not started with --repo: beatctl apply {status.id} makes commits of it.")

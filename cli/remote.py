@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowHandle
 
     from beatctl.activities.host_command import Answer
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.worker.away import Away
     from beatctl.worker.connection import Connection
 

@@ -17,7 +17,7 @@ from beatctl.cli.worktree import taking_over_words
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
 
 VERDICT_STYLES = {
     "pass": ("green",),

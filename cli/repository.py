@@ -18,7 +18,7 @@ from beatctl.cli.start_options import Typed
 
 if TYPE_CHECKING:
     from beatctl.activities.home import Home
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.activities.repositories import Source
 
 

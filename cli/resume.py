@@ -18,7 +18,7 @@ from beatctl.cli.setting import change_limits, checked
 from beatctl.cli.view import print_status_json
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 
 def resume(

@@ -13,7 +13,7 @@ from beatctl.cli.problems import Problem, Unavailable, Usage
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowHandle
 
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.loops import Loops
     from beatctl.worker.connection import Connection
     from beatctl.worker.local import Running

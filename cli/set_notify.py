@@ -15,8 +15,8 @@ from beatctl.cli.start_options import Typed, notify_events
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
 
-    from beatctl.activities.ledger import Status
     from beatctl.activities.notify.happened import Event
+    from beatctl.activities.records import Status
 
 
 def is_given(typed: Typed) -> bool:

@@ -20,7 +20,7 @@ from beatctl.cli.view import print_status_json
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
 
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 
 def set_(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from beatctl.activities.agents.spec import AgentSpec
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.activities.workspace import Origin
     from beatctl.worker.local import Running
     from beatctl.workflows.spec import LoopSpec
@@ -110,7 +110,7 @@ def lowered(loops: Loops) -> dict[str, int]:
 
 def first_status(spec: LoopSpec, started: float) -> Status:
     """A loop's status before its workflow has said anything."""
-    from beatctl.activities.ledger import Status, timestamp
+    from beatctl.activities.records import Status, timestamp
 
     return Status(
         id=spec.id,

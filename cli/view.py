@@ -23,7 +23,7 @@ from beatctl.cli.problems import Usage
 from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
 
 
 def status(loop: Loop = None, as_json: Json = False) -> int:

@@ -15,7 +15,7 @@ from beatctl.cli.problems import Unavailable, Usage
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.home import Home
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.activities.workspace import Origin
     from beatctl.cli.start_options import Chosen
 

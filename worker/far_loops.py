@@ -12,7 +12,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from beatctl.activities.ledger import Outcome, State, Status, timestamp
+from beatctl.activities.records import Outcome, State, Status, timestamp
 from beatctl.worker.away import Away, look
 from beatctl.worker.connection import workflow_id
 from beatctl.worker.hosts import host_of, queue_of

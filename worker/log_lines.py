@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from beatctl.activities.conclude import CloseInput, ConcludeInput
-from beatctl.activities.ledger import Row, Status
+from beatctl.activities.records import Row, Status
 
 log = logging.getLogger("beatctl.loop")
 

@@ -16,7 +16,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from beatctl.activities.being_started import CUT_SHORT, forget_start, is_being_started
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status, timestamp
 from beatctl.activities.tickets import overtake
 from beatctl.activities.workspace import release
 from beatctl.worker.connection import Connection, workflow_id

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.ledger import AgentRow
 from beatctl.activities.prompt import Standing
+from beatctl.activities.records import AgentRow
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.sessions import Session
 from beatctl.workflows.calls import heed_cancel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from beatctl.activities.conclude import ConcludeInput
-from beatctl.activities.ledger import Mark
+from beatctl.activities.records import Mark
 from beatctl.activities.run_evaluator import EvaluatorResult
 from beatctl.workflows.calls import problem_of
 from beatctl.workflows.evaluating import measure, run_check

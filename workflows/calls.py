@@ -18,10 +18,10 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.conclude import CloseInput, ConcludeInput, Kept
 from beatctl.activities.host import Activities
-from beatctl.activities.ledger import Status
 from beatctl.activities.missing_files import MissingInput
 from beatctl.activities.notes import NotesInput
 from beatctl.activities.prompt import Standing, Task
+from beatctl.activities.records import Status
 from beatctl.activities.reopen_workspace import Reopened, ReopenInput
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from beatctl.activities.ledger import Mark, Status
+from beatctl.activities.records import Mark, Status
 from beatctl.workflows.edits import take_in
 from beatctl.workflows.iteration import Loop
 from beatctl.workflows.spec import Limits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, sum_of_steps, timestamp, with_interrupted
+from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Row, sum_of_steps, timestamp, with_interrupted
 from beatctl.activities.run_evaluator import EvaluatorResult
 from beatctl.workflows.verdict import Judgement
 from beatctl.workflows.waiting import Waiter

@@ -12,7 +12,7 @@ from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from beatctl.activities.launching import Launch, Launching
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 _HEARTBEAT = timedelta(seconds=5)
 _NO_LIMIT = timedelta(days=3650)

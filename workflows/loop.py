@@ -14,8 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
     from beatctl.activities.conclude import CloseInput, ConcludeInput
-    from beatctl.activities.ledger import Status
     from beatctl.activities.notify.happened import Event
+    from beatctl.activities.records import Status
     from beatctl.activities.tickets import Ticket
     from beatctl.workflows import notes
     from beatctl.workflows.agent_runs import run_agents

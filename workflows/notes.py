@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beatctl.activities.ledger import Note, timestamp
 from beatctl.activities.notes import MOST_NOTES
+from beatctl.activities.records import Note, timestamp
 from beatctl.workflows.state import LoopState
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from beatctl.activities.host import Activities
-from beatctl.activities.ledger import Status, timestamp
 from beatctl.activities.notify.happened import Event, NotifyInput, happened
+from beatctl.activities.records import Status, timestamp
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState
 

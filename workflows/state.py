@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.ledger import AgentRow, Mark, Note, Outcome, Push, Row, State, Status, Wait, timestamp
 from beatctl.activities.notify.happened import Event, NotifyInput
+from beatctl.activities.records import AgentRow, Mark, Note, Outcome, Push, Row, State, Status, Wait, timestamp
 from beatctl.activities.sessions import Session
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason

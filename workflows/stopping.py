@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from beatctl.activities.ledger import Outcome
+from beatctl.activities.records import Outcome
 from beatctl.workflows.spec import Direction, Limits
 from beatctl.workflows.verdict import better, meets
 

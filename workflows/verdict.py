@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from beatctl.activities.ledger import Verdict
+from beatctl.activities.records import Verdict
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.run_evaluator import EvaluatorResult
 from beatctl.workflows.spec import Direction

@@ -9,8 +9,8 @@ from typing import Protocol
 from temporalio import workflow
 
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.ledger import Wait, timestamp
 from beatctl.activities.notify.happened import Event
+from beatctl.activities.records import Wait, timestamp
 from beatctl.activities.run_agent import AgentResult
 from beatctl.workflows.agent_limits import Limit, is_over_at, is_worth_telling, words
 from beatctl.workflows.calls import Calls, heed_cancel

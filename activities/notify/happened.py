@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel
 
-from beatctl.activities.ledger import Mark, Outcome, State, Status
+from beatctl.activities.records import Mark, Outcome, State, Status
 
 Event = Literal["finish", "failure", "pause", "waiting", "best"]
 """`finish`: the loop has ended, however; `failure`: it has ended as failed; `waiting`: for a limit's reset."""

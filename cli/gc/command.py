@@ -18,7 +18,7 @@ from beatctl.cli.problems import ENDED_WITHOUT, USAGE, Usage
 from beatctl.cli.units import BadValue, duration, in_words, size
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.gc.pieces import Found, Piece
     from beatctl.cli.gc.survey import Survey
 

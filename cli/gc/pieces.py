@@ -19,7 +19,7 @@ from beatctl.cli.gc import rule
 from beatctl.cli.repository import clone_of
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
 
 Kind = Literal["outputs", "snapshots", "worktree", "clone", "copies", "state", "leftovers"]
 

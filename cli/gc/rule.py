@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from beatctl.cli.lineage import is_edits, lineage, result_of
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
 
 _OF_ROW = re.compile(r"(?:agent/)?([0-9]+)(?:[-/].*)?")
 _OF_DRY_RUN = re.compile(r"(?:agent/)?0(?:[-/].*)?")

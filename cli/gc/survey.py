@@ -24,7 +24,7 @@ from beatctl.cli.times import local
 
 if TYPE_CHECKING:
     from beatctl.activities.home import LoopFolder
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 LEFT = "left by commands that were killed"
 _DRAFT = re.compile(r"\.looked\.([0-9]+)")

@@ -16,7 +16,7 @@ from beatctl.cli.live.styled import Text, cut, fields, plain, wrapped
 from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
     from beatctl.cli.live.seen import Running, Seen
 
 STATES = {

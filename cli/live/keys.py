@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from beatctl.cli.cells import cut_left
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
 _ASKS = {"p": "pause", "r": "resume", "s": "stop", "q": "detach"}
 _HELP = "   Enter sends, Esc leaves"

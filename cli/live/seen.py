@@ -14,7 +14,7 @@ from beatctl.cli.logs import secrets_of_loop
 
 if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentKind
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
     from beatctl.cli.loops import Loops
 
 MOST_ROWS = 200

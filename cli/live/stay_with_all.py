@@ -18,7 +18,7 @@ from beatctl.cli.live.terminal import Terminal
 from beatctl.cli.output import say
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.loops import Loops
 
 

@@ -13,7 +13,7 @@ from beatctl.cli.live.styled import Text, cut, plain
 from beatctl.cli.units import in_words
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.live.seen import Running
 
 _WIDE = 110

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 from beatctl.cli import act, render
 from beatctl.cli.limit_options import unbounded_warning
 from beatctl.cli.mcp.bounds import bounded

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from beatctl.activities.ledger import Row, Status
+from beatctl.activities.records import Row, Status
 from beatctl.cli import service
 from beatctl.cli.mcp.bounds import LINE, bounded, few, part
 from beatctl.cli.mcp.tool import Arguments, Call, OfLoop, Result, Tool

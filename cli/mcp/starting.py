@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 from beatctl.cli import dry_run_report, preparing, render, service
 from beatctl.cli.mcp.bounds import GOAL, bounded, cut
 from beatctl.cli.mcp.limits import LimitArguments, as_typed, typed_limits

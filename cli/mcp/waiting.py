@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 from beatctl.cli import render
 from beatctl.cli.follow import Watch, paused_words
 from beatctl.cli.mcp.bounds import bounded

@@ -17,7 +17,7 @@ from beatctl.cli.output import colour, out, out_json, width
 from beatctl.cli.problems import Usage
 
 if TYPE_CHECKING:
-    from beatctl.activities.ledger import Row, Status
+    from beatctl.activities.records import Row, Status
     from beatctl.cli.report.model import Report
 
 _Words = Annotated[

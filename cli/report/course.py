@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from pydantic import BaseModel
 
-from beatctl.activities.ledger import Row, Status
+from beatctl.activities.records import Row, Status
 from beatctl.cli.lineage import is_edits
 
 _LONG_WAIT_S = 60.0

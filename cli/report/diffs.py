@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from beatctl.activities.home import LoopFolder
-from beatctl.activities.ledger import Row
+from beatctl.activities.records import Row
 from beatctl.activities.workspace import Workspace, WorkspaceProblem
 from beatctl.cli.report.model import Report
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from beatctl.activities.ledger import Mark, Note, Outcome, Row, State, Status
+from beatctl.activities.records import Mark, Note, Outcome, Row, State, Status
 from beatctl.cli import render
 from beatctl.cli.lineage import is_edits
 from beatctl.cli.report.course import Survived, Times, survived, times

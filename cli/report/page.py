@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from beatctl import __version__
-from beatctl.activities.ledger import Row, timestamp
+from beatctl.activities.records import Row, timestamp
 from beatctl.cli import render
 from beatctl.cli.cells import cut
 from beatctl.cli.output import from_home, visible

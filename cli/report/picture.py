@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from beatctl.activities.ledger import Row
+from beatctl.activities.records import Row
 from beatctl.cli.report.axis import Axis, axis_for, ticks
 from beatctl.cli.report.model import Report
 from beatctl.cli.units import in_words

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from beatctl.activities.ledger import AgentRow, Row
+from beatctl.activities.records import AgentRow, Row
 
 
 class Spent(BaseModel):

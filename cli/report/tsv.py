@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from beatctl.activities.ledger import Row
+from beatctl.activities.records import Row
 from beatctl.cli.output import visible
 
 HEADER = "commit\tmetric\tstatus\tdescription"

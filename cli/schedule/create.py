@@ -222,7 +222,7 @@ def _what_elsewhere(loops: Loops, far: Mapping[str, Setting]) -> What:
 
 def _kept(loops: Loops, name: str | None, timing: Timing, what: What) -> Kept:
     """The schedule as it will be made. Raises Usage where the name means another one here."""
-    from beatctl.activities.ledger import timestamp
+    from beatctl.activities.records import timestamp
     from beatctl.cli.schedule import kept as keeping
     from beatctl.cli.schedule import server
 

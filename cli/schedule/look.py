@@ -223,7 +223,7 @@ def lines(seen: Sequence[Seen], loops: Loops, now: datetime, *, colours: bool, c
 
 def as_json_of(seen: Seen, loops: Loops) -> dict[str, Any]:
     """A schedule as `--json` prints it. Times are ISO 8601 in UTC, `next` what comes next, `runs` the newest first."""
-    from beatctl.activities.ledger import timestamp
+    from beatctl.activities.records import timestamp
     from beatctl.cli.schedule import server
 
     def run_json(run: Run) -> Mapping[str, Any]:

@@ -239,7 +239,7 @@ async def _run(client: Client, one: ScheduleActionResult) -> Run:
     from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
     from temporalio.service import RPCError, RPCStatusCode
 
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
 
     action: Any = one.action
     launch = client.get_workflow_handle(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Status, timestamp
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import CommandSpec, Spawner, new_try
+from beatctl.activities.records import Status, timestamp
 from beatctl.activities.workspace import FolderInUse, claim
 from beatctl.worker.run_folder import process_start
 from beatctl.workflows.spec import Limits

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from beatctl.activities.agents.registry import KNOWN
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status
 from beatctl.cli.app import COMMANDS
 from beatctl.cli.arguments import AGENTS
 from beatctl.cli.completion import SHELLS

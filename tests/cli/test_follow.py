@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Mark, Row, Status, timestamp
 from beatctl.worker.run_folder import EMBEDDED, RunFolder
 from beatctl.workflows.spec import Limits
 from tests.support import Beatctl

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Ledger, Mark, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Mark, Status, timestamp
 from beatctl.cli import listing, times
 from beatctl.cli.cells import cells, cut, cut_left, pad, wrap
 from beatctl.workflows.spec import Limits

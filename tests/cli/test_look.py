@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Row, Status, timestamp
 from beatctl.activities.run_files import TryFiles, beside
 from beatctl.workflows.spec import Limits
 from tests.support import Beatctl, wait_until

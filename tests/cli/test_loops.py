@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from beatctl.activities.ledger import Ledger, State, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import State, Status, timestamp
 from beatctl.cli.arguments import loop_and_number
 from beatctl.cli.loops import Loops, as_of_now, find, in_folder, in_the_way, new_id
 from beatctl.cli.problems import Usage

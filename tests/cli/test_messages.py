@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Mark, Row, Status, timestamp
 from beatctl.workflows.spec import Limits
 from tests.conftest import ORIGINAL
 from tests.support import Beatctl, wait_until

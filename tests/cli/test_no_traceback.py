@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status
 from beatctl.worker import crashes
 from tests.support import Beatctl, Done
 

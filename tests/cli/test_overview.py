@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Mark, Row, Status, timestamp
 from beatctl.cli import looked
 from beatctl.workflows.spec import Limits
 from tests.support import Beatctl, Done

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import AgentRow, Mark, Row, Status, Verdict
+from beatctl.activities.records import AgentRow, Mark, Row, Status, Verdict
 from beatctl.cli import render
 from beatctl.cli.follow import exit_code, paused_words
 from beatctl.cli.output import visible

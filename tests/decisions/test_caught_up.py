@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Mark, Status
+from beatctl.activities.records import Mark, Status
 from beatctl.workflows.going_on import caught_up
 from beatctl.workflows.spec import Limits
 

@@ -11,7 +11,8 @@ import pytest
 
 from beatctl.activities.conclude import CloseInput, close_workspace
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Row, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Row, Status
 from beatctl.activities.run_evaluator import EvaluatorResult
 from beatctl.activities.snapshot_workspace import SnapshotInput, snapshot_workspace
 from beatctl.activities.text import clean

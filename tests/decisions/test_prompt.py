@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beatctl.activities.figures import number
-from beatctl.activities.ledger import Experiment
 from beatctl.activities.prompt import EXAMPLE, Standing, Task, check_template, compose
 from beatctl.activities.prompt_memory import BUDGETS, DEFAULT_BUDGET
 from beatctl.activities.prompt_template import VARIABLES, TemplateProblem
+from beatctl.activities.records import Experiment
 from beatctl.cli import start_options
 
 OPTIMIZE = Task(goal="make it small", strategy="optimize", evaluator="du -b x", direction="minimize", check="make ok")

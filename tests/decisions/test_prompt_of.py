@@ -6,8 +6,9 @@ from pathlib import Path
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Row, Status
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.prompt import Standing, Task
+from beatctl.activities.records import Row, Status
 from beatctl.activities.run_agent import RunAgentInput, prompt_of
 
 COUNT = 400

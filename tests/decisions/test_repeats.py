@@ -6,7 +6,8 @@ import sqlite3
 from pathlib import Path
 
 from beatctl.activities import ledger_versions
-from beatctl.activities.ledger import Ledger, Row, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Row, Status
 
 VERDICTS = {"a": "keep", "b": "discard", "z": "discard"}
 

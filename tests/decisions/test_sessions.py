@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from beatctl.activities.agents.spec import AgentSpec
-from beatctl.activities.ledger import Mark, Status
+from beatctl.activities.records import Mark, Status
 from beatctl.activities.run_agent import AgentResult
 from beatctl.activities.sessions import Session, Spent, spent_by
 from beatctl.workflows import notes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 from beatctl.activities.workspace import Workspace
 from beatctl.activities.workspace.files import write_note
 from beatctl.activities.workspace.state import State

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import timestamp
+from beatctl.activities.records import timestamp
 from beatctl.activities.workspace import hold
 from tests.gc.conftest import Night
 from tests.support import wait_until

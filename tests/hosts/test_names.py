@@ -88,7 +88,7 @@ def test_a_second_home_under_a_name_is_refused_while_the_first_works(hosts: Host
 def test_a_list_of_one_host_has_no_column_for_it() -> None:
     from datetime import datetime
 
-    from beatctl.activities.ledger import Status
+    from beatctl.activities.records import Status
     from beatctl.cli.listing import lines
 
     def loop(name: str, host: str | None) -> Status:

@@ -13,7 +13,8 @@ import pytest
 
 from beatctl.activities.doing import tell
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Mark, Row, Status, timestamp
 from beatctl.activities.run_files import TryFiles
 from beatctl.worker.run_folder import EMBEDDED, RunFolder
 from beatctl.workflows.spec import Limits

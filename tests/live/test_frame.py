@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Mark, Row, Status, Verdict, timestamp
+from beatctl.activities.records import Mark, Row, Status, Verdict, timestamp
 from beatctl.activities.run_files import TryFiles
 from beatctl.cli.live.frame import Look, frame, last_frame
 from beatctl.cli.live.keys import Asked, Typing, keys

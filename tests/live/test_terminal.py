@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Mark
+from beatctl.activities.records import Mark
 from beatctl.cli.live.seen import Watched
 from beatctl.cli.loops import Loops
 from tests.live.conftest import Open, WrittenLoop, row

@@ -8,8 +8,8 @@ from typing import Any
 
 from temporalio import workflow
 
-from beatctl.activities.ledger import Status
 from beatctl.activities.notify.happened import Event
+from beatctl.activities.records import Status
 from beatctl.workflows.agent_runs import run_agents
 from beatctl.workflows.evaluating import evaluate
 from beatctl.workflows.iteration import Experiment

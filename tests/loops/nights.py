@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Mark, Row, Status, timestamp
 from beatctl.workflows.spec import Limits
 
 

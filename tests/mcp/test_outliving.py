@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status
 from tests.loops.conftest import Repository
 from tests.support import Beatctl, wait_until
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Ledger, Mark, Row, Status, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Mark, Row, Status, timestamp
 from beatctl.cli.mcp.server import TOOLS
 from beatctl.workflows.spec import Limits
 from tests.loops.conftest import Repository

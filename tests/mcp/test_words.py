@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status
 from beatctl.cli.app import COMMANDS
 from beatctl.cli.follow import Signals
 from beatctl.cli.loops import Loops

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Mark, Status
 from beatctl.activities.notify.happened import Event, NotifyInput, happened
 from beatctl.activities.notify.texts import message
+from beatctl.activities.records import Mark, Status
 from beatctl.workflows.agent_limits import is_worth_telling
 from beatctl.workflows.notifying import BEST_EVERY_S, best_is_due, is_wanted
 from beatctl.workflows.spec import Limits

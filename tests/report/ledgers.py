@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Ledger, Mark, Row, Status, Verdict, timestamp
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Row, Status, Verdict, timestamp
 from beatctl.activities.workspace import Workspace
 from beatctl.workflows.spec import Limits
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Note, timestamp
+from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Note, timestamp
 from beatctl.cli.report import sentences, tsv
 from beatctl.cli.report.axis import axis_for, ticks
 from beatctl.cli.report.model import made

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import AgentRow, Ledger
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import AgentRow
 from beatctl.cli.report.diffs import KEPT_EACH, Diffs, Shown, collected, fitted, readable, weight
 from beatctl.cli.report.model import made
 from beatctl.cli.report.page import page

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 from beatctl.worker.server_program import find_or_fetch
 from beatctl.workflows.launch import LaunchInput, LaunchWorkflow
 from tests.conftest import ORIGINAL

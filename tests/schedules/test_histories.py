@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 from beatctl.worker.data_converter import data_converter
 from beatctl.workflows.launch import LaunchInput, LaunchWorkflow
 from tests.schedules.record_histories import HISTORIES, KINDS

@@ -12,7 +12,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 from beatctl.workflows.launch import LaunchInput, LaunchWorkflow
 from tests.faults.machine import pid_of
 from tests.schedules.conftest import Host

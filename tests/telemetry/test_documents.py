@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from beatctl.activities.ledger import State
+from beatctl.activities.records import State
 from beatctl.worker.telemetry.metrics import METRICS, STATES
 from tests.telemetry.conftest import Told
 from tests.telemetry.prometheus import label, names

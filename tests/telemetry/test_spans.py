@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from beatctl.activities.ledger import AgentRow, EvaluatorRow, Mark, Row, Status, Verdict, Wait, sum_of_steps
+from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Row, Status, Verdict, Wait, sum_of_steps
 from beatctl.worker.telemetry.ids import iteration_ids, loop_ids
 from beatctl.worker.telemetry.runs import Run
 from beatctl.worker.telemetry.spans import Span, Timed, loop_span, spans_of

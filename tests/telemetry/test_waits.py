@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 from beatctl.worker.telemetry.metrics import Waits
 from tests.loops import limited_agent
 from tests.support import wait_until

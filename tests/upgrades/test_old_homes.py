@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from beatctl.activities import ledger_versions as ledgers
-from beatctl.activities.ledger import Ledger, Row, Status, timestamp
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.old_runs import flatten
+from beatctl.activities.records import Row, Status, timestamp
 from beatctl.activities.run_files import tries_in
 from beatctl.activities.workspace.files import write_note
 from beatctl.activities.workspace.problems import WorkspaceProblem

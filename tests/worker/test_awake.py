@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status
 from beatctl.worker.awake import going_loops, is_allowed, should_hold, ways
 from beatctl.worker.run_folder import RunFolder, process_start, read_json
 from tests.support import Beatctl, wait_until

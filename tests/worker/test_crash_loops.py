@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status
 from beatctl.worker import backoff, local
 from beatctl.worker.backoff import CrashLoop, End
 from beatctl.worker.run_folder import RunFolder, read_json

@@ -14,8 +14,9 @@ import pytest
 from beatctl.activities import packed
 from beatctl.activities.agents.output import events, last_lines
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, State, Status
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.prompt import tail
+from beatctl.activities.records import State, Status
 from beatctl.worker.packing import NEWEST, Packer, pack_iteration
 from tests.loops.conftest import Loops, Repository
 from tests.support import Beatctl, wait_until

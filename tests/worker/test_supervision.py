@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import CommandSpec, Spawner, Try, new_try
+from beatctl.activities.records import Status
 from beatctl.worker import local
 from beatctl.worker.connection import Connection, ServerUnreachable, connect
 from beatctl.worker.embedded_server import ADDRESS, listens

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from beatctl.activities.ledger import Status
+from beatctl.activities.records import Status
 
 
 class Ids(NamedTuple):

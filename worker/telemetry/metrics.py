@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from beatctl.activities.ledger import Ledger, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Status
 
 Labels = dict[str, str]
 Points = list[tuple[float, Labels]]

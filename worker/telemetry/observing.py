@@ -14,7 +14,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from beatctl.activities.conclude import CloseInput, ConcludeInput
 from beatctl.activities.home import Home
-from beatctl.activities.ledger import Ledger, Row, Status
+from beatctl.activities.ledger import Ledger
+from beatctl.activities.records import Row, Status
 from beatctl.activities.run_agent import AgentResult, RunAgentInput
 from beatctl.activities.run_evaluator import EvaluatorResult, RunEvaluatorInput
 from beatctl.worker.log_lines import Named, about

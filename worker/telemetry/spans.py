@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from beatctl.activities.ledger import AgentRow, Row, Status
+from beatctl.activities.records import AgentRow, Row, Status
 from beatctl.worker.telemetry.ids import Ids, end_ids, iteration_ids, loop_ids
 from beatctl.worker.telemetry.runs import Run
 
