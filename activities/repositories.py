@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _NOT_THEIRS = (
 )
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "maintenance.auto=false")
 _HEADS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+_GONE = ".gone-"
+"""Before the name of what is being removed."""
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _WITH_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 
@@ -79,11 +82,12 @@ def fetch(home: Home, url: str, ref: str | None) -> Source:
 
     Raises Unreachable, NoSuchRef.
     """
-    cache = home.root / "repositories" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
+    cache = _caches(home) / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
     cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(cache.with_suffix(".lock")):
         if not (cache / "HEAD").exists():
             _git(cache.parent, "init", "--quiet", "--bare", "--", str(cache))
+        os.utime(cache)
         name = ref or _default(cache, url)
         _git(cache, "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", url, *_HEADS)
         commit = _found(cache, name)
@@ -113,6 +117,30 @@ def clone(source: Source, path: Path) -> None:
     except BaseException:
         remove_tree(os.fsencode(path))
         raise
+
+
+def unused(home: Home, older_than_s: float) -> list[Path]:
+    """The cache's repositories that no loop was started from for so long."""
+    every = sorted(_caches(home).glob("*.git"))
+    return [cache for cache in every if cache.name.startswith(_GONE) or _age(cache) >= older_than_s]
+
+
+def forget(cache: Path, older_than_s: float) -> None:
+    """Remove one of them, unless it is used by now. Clones of it have their objects; the next loop fetches it anew."""
+    gone = cache.with_name(_GONE + cache.name.removeprefix(_GONE))
+    with locked(gone.with_name(gone.name.removeprefix(_GONE)).with_suffix(".lock")):
+        if cache != gone and cache.exists() and _age(cache) >= older_than_s:
+            remove_tree(os.fsencode(gone))
+            cache.rename(gone)  # half of it, were this killed, would be taken for whole
+        remove_tree(os.fsencode(gone))
+
+
+def _caches(home: Home) -> Path:
+    return home.root / "repositories"
+
+
+def _age(cache: Path) -> float:
+    return time.time() - cache.stat().st_mtime
 
 
 def has_branch(repository: Path, name: str) -> bool:

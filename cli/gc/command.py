@@ -105,7 +105,7 @@ def _planned(loops: Loops, words: Sequence[str], older_than: str | None, *, ever
         younger, rest = len(named) - len(chosen), []
     else:
         chosen, younger = survey.ended(age)
-        rest = [*survey.dry_runs(age), survey.left_over()]
+        rest = [*survey.dry_runs(age), survey.repositories(age), survey.left_over()]
     looked = [(status, survey.loop(status)) for status in chosen]
     shown = [(status, found) for status, found in looked if found.pieces or found.stays]
     return _Plan(survey, shown, [one for one in rest if one.pieces or one.stays], younger, in_words(age), everything)

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beatctl.activities import repositories
 from beatctl.activities.workspace import FolderInUse, WorkspaceProblem, hold, ownership
 from beatctl.activities.workspace.files import read_json, remove_tree
 from beatctl.activities.workspace.places import find_repository
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from beatctl.activities.home import LoopFolder
     from beatctl.activities.records import Status
 
+COPIES = "copies of repositories, fetched again when one is used"
 LEFT = "left by commands that were killed"
 _DRAFT = re.compile(r"\.looked\.([0-9]+)")
 
@@ -130,6 +132,14 @@ class Survey:
                 free()
 
         return careful
+
+    def repositories(self, older_than_s: float) -> Found:
+        """The copies of repositories that loops were started from by their URL (--repo), long ago."""
+        found = Found(COPIES)
+        for cache in repositories.unused(self._home, older_than_s):
+            free = partial(repositories.forget, cache, older_than_s)
+            found.pieces.append(Piece("copies", str(cache), size_of([cache]), free))
+        return found
 
     def _folders(self) -> list[LoopFolder]:
         """Folders of loops that the ledger does not know."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from beatctl.activities import repositories
 from beatctl.activities.home import Home
 from beatctl.activities.records import timestamp
 from beatctl.activities.workspace import hold
@@ -121,6 +122,24 @@ def test_only_loops_that_ended_long_ago_are_meant(night: Night) -> None:
     assert night.gc(night.tree, "--older-than", "1h", "--dry-run")["loops"] == []
     for words in (("--older-than", "30"), ("--older-than", "soon"), ("nope",)):
         night("gc", *words, expect=2)
+
+
+def test_a_repositorys_copy_goes_once_no_loop_was_started_from_it_for_long_and_costs_its_clones_nothing(
+    night: Night,
+) -> None:
+    home, url = Home(night.beatctl.home), f"file://{night.root}"
+    source = repositories.fetch(home, url, None)
+    clone = night.beatctl.home / "clones" / "k3f9"
+    repositories.clone(source, clone)
+    assert night.gc("--dry-run")["others"] == []
+    os.utime(source.cache, (1, 1))
+    [found] = night.gc("--dry-run")["others"]
+    assert [(piece["kind"], piece["what"]) for piece in found["free"]] == [("copies", str(source.cache))]
+    night("gc", "--yes")
+    assert not list(source.cache.parent.glob("*.git*/"))
+    night.git("fsck", "--strict", at=clone)
+    assert night.git("rev-parse", "HEAD", at=clone) == source.commit
+    assert repositories.fetch(home, url, None) == source
 
 
 def test_a_loop_that_is_not_over_keeps_everything(night: Night) -> None:
