@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beatctl.activities.home import LoopFolder
+from beatctl.activities.records import Status
+from beatctl.activities.tickets import last_ticket
 from beatctl.activities.workspace.files import is_locked, locked
 
 WORKER_GONE = "Server and worker were ended meanwhile."
@@ -28,6 +30,12 @@ def being_started(loop: LoopFolder) -> Iterator[None]:
 
 def is_being_started(loop: LoopFolder) -> bool:
     return is_locked(_lock(loop))
+
+
+def has_begun(loop: LoopFolder, status: Status) -> bool:
+    """Whether the server has ever had the loop's workflow. Where a command that was to start it was killed, what it
+    held until then is still there, and no step of the workflow is noted."""
+    return status.version > 0 or last_ticket(loop) > 0 or not _lock(loop).exists()
 
 
 def forget_start(loop: LoopFolder) -> None:

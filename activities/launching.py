@@ -17,7 +17,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from beatctl.activities.beating import beating
-from beatctl.activities.being_started import CUT_SHORT, WORKER_GONE
+from beatctl.activities.being_started import CUT_SHORT, WORKER_GONE, has_begun
 from beatctl.activities.command import one_at_a_time, pause_for, run
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
@@ -160,7 +160,7 @@ class Launching:
         while (status := await asyncio.to_thread(self._ledger.status, loop)) is not None:
             if status.detail == CUT_SHORT:
                 await asyncio.to_thread(self._ledger.remove_loop, loop)
-            elif status.version > 0:
+            elif has_begun(self._home.loop(loop), status):
                 return True
             else:
                 await pause_for(_LOOK_S)

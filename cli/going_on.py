@@ -292,6 +292,7 @@ def go_on_from_ledger(loops: Loops, status: Status, typed: TypedLimits) -> Statu
     Raises Usage, Unavailable.
     """
     from beatctl.activities.being_started import being_started
+    from beatctl.activities.notify import targets
     from beatctl.activities.tickets import last_ticket
     from beatctl.cli.act import until
     from beatctl.workflows.going_on import caught_up
@@ -309,7 +310,9 @@ def go_on_from_ledger(loops: Loops, status: Status, typed: TypedLimits) -> Statu
             starting.write_folder(loops, status.id, Path(spec.directory))
         state = caught_up(status, time.time(), last_ticket(folder), opened=opened)
         asked = state.asked if state.asked == "stop" else None  # a pause is over: that is what was typed
-        given = LoopInput(spec=spec, state=state.model_copy(update={"limits": limits, "asked": asked}))
+        told = targets.kept(folder.notify)
+        known = {"limits": limits, "asked": asked, "notify": told.on if told is not None else None}
+        given = LoopInput(spec=spec, state=state.model_copy(update=known))
         service.with_client(running, environ, lambda client: starting.start_workflow(client, loops, given, again=True))
     return until(loops, status.id, lambda now: now.version > status.version)
 

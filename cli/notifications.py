@@ -51,7 +51,9 @@ class Notifications:
         from beatctl.activities.notify.targets import Targets
 
         place = str(directory) if directory is not None else None
-        return Targets(urls=self.urls, command=self.command, directory=place, environment=child_environment(environ))
+        return Targets(
+            urls=self.urls, command=self.command, directory=place, environment=child_environment(environ), on=self.on
+        )
 
 
 def notifications(settings: Mapping[str, Setting], environ: Mapping[str, str]) -> Notifications | None:

@@ -15,6 +15,7 @@ from beatctl.cli.start_options import Typed, notify_events
 if TYPE_CHECKING:
     from temporalio.client import WorkflowHandle
 
+    from beatctl.activities.home import LoopFolder
     from beatctl.activities.notify.happened import Event
     from beatctl.activities.records import Status
 
@@ -32,6 +33,7 @@ def change_notifications(loops: Loops, status: Status, typed: Typed) -> str:
             raise Usage(f"{status.id} tells nobody yet. Say where to: --notify URL, or --notify-command CMD.")
         events = notify_events(typed.notify_on, "--notify-on")
         _signal(loops, status, events)
+        _keep_events(folder, events)
         return f"tells of {', '.join(events)}"
     found = notifications.notifications(told, loops.environ)
     if found is None:
@@ -41,6 +43,14 @@ def change_notifications(loops: Loops, status: Status, typed: Typed) -> str:
     notifications.keep(loops, status.id, found, Path(status.directory))
     _signal(loops, status, found.on)
     return f"tells {found.words()}"
+
+
+def _keep_events(folder: LoopFolder, events: list[Event]) -> None:
+    from beatctl.activities.notify.targets import keep, kept
+
+    targets = kept(folder.notify)
+    if targets is not None:  # else the loop has just ended
+        keep(folder.notify, targets.model_copy(update={"on": events}))
 
 
 def _signal(loops: Loops, status: Status, events: list[Event]) -> None:

@@ -1,11 +1,13 @@
 """Loops that the ledger has and the server does not: a start that was killed, or a server whose data is gone or older.
 
 The worker looks for them from time to time, and writes what it finds into the ledger, where every command reads it.
+Whom a loop tells of its pauses is told of this one by the worker: there is no workflow that could.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 import time
@@ -14,9 +16,14 @@ from pathlib import Path
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from beatctl.activities.being_started import CUT_SHORT, forget_start, is_being_started
+from beatctl.activities.being_started import CUT_SHORT, forget_start, has_begun, is_being_started
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
+from beatctl.activities.notify import record
+from beatctl.activities.notify.happened import happened
+from beatctl.activities.notify.targets import kept
+from beatctl.activities.notify.telling import deliver
+from beatctl.activities.notify.texts import message
 from beatctl.activities.records import Status, timestamp
 from beatctl.activities.tickets import overtake
 from beatctl.activities.workspace import release
@@ -25,22 +32,24 @@ from beatctl.worker.connection import Connection, workflow_id
 log = logging.getLogger("beatctl.worker")
 
 _EVERY_S = 5.0
+_TRIES_AFTER_S = (0.0, 1.0, 4.0)
 LOST = "server-lost"
 """The reason of the pause."""
 
 
 async def look_for_lost_loops(client: Client, home: Home, connection: Connection) -> None:
     """For as long as the worker lives. A loop is lost when it was so twice: a command may be in the middle of it."""
-    ledger, suspected = Ledger(home.ledger), set[str]()
+    ledger, suspected, telling = Ledger(home.ledger), set[str](), _Telling(home)
     while True:
         await asyncio.sleep(_EVERY_S)
         try:
             unfinished = await asyncio.to_thread(ledger.unfinished) if home.ledger.exists() else []
-            mine = [status for status in unfinished if status.connection == connection.label and status.reason != LOST]
-            lost = {status.id for status in mine if not await _is_known(client, status.id)}
+            mine = [status for status in unfinished if status.connection == connection.label]
+            lost = {status.id for status in mine if status.reason != LOST and not await _is_known(client, status.id)}
             for loop in lost & suspected:
                 await asyncio.to_thread(_settle, home, ledger, loop)
             suspected = lost
+            telling.of([status for status in mine if status.reason == LOST])
         except (RPCError, OSError, sqlite3.Error) as problem:  # the server may be away; a disk may be full
             suspected = set()
             log.debug("could not look for lost loops: %s", problem)
@@ -61,8 +70,8 @@ def _settle(home: Home, ledger: Ledger, loop: str) -> None:
     folder, status = home.loop(loop), ledger.status(loop)
     if status is None or status.state == "finished" or is_being_started(folder):
         return
+    now = told(status) if has_begun(folder, status) else given_up(status, time.time())
     forget_start(folder)
-    now = given_up(status, time.time()) if never_began(status) else told(status)
     log.warning("%s: %s", loop, now.detail)
     if folder.root.is_dir():
         overtake(folder)
@@ -72,9 +81,49 @@ def _settle(home: Home, ledger: Ledger, loop: str) -> None:
         release(home, Path(status.worktree or status.directory), loop)
 
 
-def never_began(status: Status) -> bool:
-    """Whether its workflow has never said anything."""
-    return status.version == 0
+class _Telling:
+    """Tells of lost loops, one after the other: with the server's data all of them may be lost at once."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._ledger = Ledger(home.ledger)
+        self._seen = set[str]()
+        self._under_way: asyncio.Task[None] | None = None
+
+    def of(self, lost: list[Status]) -> None:
+        """Begin with those that this worker has not told of yet; not while others are under way."""
+        new = [status for status in lost if _message_id(status) not in self._seen]
+        if new and (self._under_way is None or self._under_way.done()):
+            self._under_way = asyncio.create_task(self._tell_all(new))
+
+    async def _tell_all(self, lost: list[Status]) -> None:
+        for status in lost:
+            self._seen.add(_message_id(status))
+            try:
+                await self._tell(status)
+            except (OSError, ValueError, sqlite3.Error) as problem:
+                log.warning("%s: nobody was told that it is lost: %s", status.id, problem)
+
+    async def _tell(self, status: Status) -> None:
+        folder, id = self._home.loop(status.id), _message_id(status)
+        targets = kept(folder.notify)
+        wanted = targets.on if targets is not None else []
+        if wanted is None:
+            wanted = json.loads(await asyncio.to_thread(lambda: self._ledger.spec(status.id) or "{}")).get("notify", [])
+        if targets is None or "pause" not in wanted:
+            return
+        what = message(happened("pause", status, timestamp(time.time())))
+        for pause_s in _TRIES_AFTER_S:
+            if record.is_settled(folder, id):  # by the worker before this one, too
+                break
+            await asyncio.sleep(pause_s)
+            await deliver(targets, what, id, folder)
+        for text in record.problems(folder):
+            log.warning("%s: %s", status.id, text)
+
+
+def _message_id(status: Status) -> str:
+    return f"{status.id}-lost-{status.version}"
 
 
 def given_up(status: Status, now: float) -> Status:

@@ -48,7 +48,7 @@ class Record:
     def close(self, keys: list[str]) -> list[Result]:
         """The results; what is given up is from now on what `status` shows."""
         results = [self._content["results"][key] for key in keys]
-        if all(result["ok"] or result["tries"] >= TRIES for result in results):
+        if all(_is_over(result) for result in results):
             self._content["problems"] = [problem(result) for result in results if not result["ok"]]
             self._write()
         return results
@@ -60,6 +60,20 @@ class Record:
         with contextlib.suppress(OSError):  # a full disk is what the message may be about
             draft.write_text(json.dumps(self._content), encoding="utf-8")
             draft.replace(self._path)
+
+
+def is_settled(folder: LoopFolder, message: str) -> bool:
+    """Whether the loop's latest message is this one, and every target has taken it or was given up."""
+    try:
+        found: Any = json.loads((folder.root / _NAME).read_bytes())
+        results = list(found["results"].values())
+        return bool(found["id"] == message and results) and all(_is_over(result) for result in results)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _is_over(result: Result) -> bool:
+    return bool(result["ok"] or result["tries"] >= TRIES)
 
 
 def problem(result: Result) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from beatctl.activities.notify.happened import Event
 from beatctl.activities.processes import save_private
 
 
@@ -20,6 +21,8 @@ class Targets(BaseModel):
     """Where the command runs."""
     environment: dict[str, str] = {}
     """Of the shell that started the loop, for the command: the loop's own copy is gone by its last message."""
+    on: list[Event] | None = None
+    """What is told, as the user said last, where no server knows the loop any more; None: as it was started with."""
 
 
 def keep(place: Path, targets: Targets) -> None:
