@@ -97,6 +97,6 @@ def has_live_view(environ: Mapping[str, str]) -> bool:
 
 
 def _end_service(loops: Loops) -> None:
-    from beatctl.worker import local
+    from beatctl.worker import shutting_down
 
-    local.shut_down(loops.home)
+    shutting_down.shut_down(loops.home)

@@ -60,13 +60,13 @@ def chosen(environ: Mapping[str, str], agents: str | None = None, evaluators: st
 def with_variables(home: Home, environ: Mapping[str, str]) -> Mapping[str, str]:
     """`environ` as the supervisor is to be started with; as it is where one runs. One that is to be replaced, being of
     an earlier version, hands on what it was told. Raises Usage."""
-    from beatctl.worker import local
+    from beatctl.worker import what_runs
 
-    folder = local.folder_of(home, environ)
+    folder = what_runs.folder_of(home, environ)
     state = folder.read_state()
     if not state:
         return {**environ, **variables(chosen(environ))}
-    if local.is_outdated(state):
+    if what_runs.is_outdated(state):
         return {**variables(of_worker(folder) or chosen(environ)), **environ}
     return environ
 

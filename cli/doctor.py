@@ -51,7 +51,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
     from beatctl import __version__
     from beatctl.activities import agents
     from beatctl.cli import doctor_service
-    from beatctl.worker import hosts, local, payload_key, profile
+    from beatctl.worker import hosts, payload_key, profile, what_runs
     from beatctl.worker.concurrency import Concurrency, of_worker
     from beatctl.worker.connection import chosen
     from beatctl.worker.payload_key import BadPayloadKey
@@ -67,7 +67,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
         shared, keys = None, []
         named = (profile.VARIABLE, "TEMPORAL_ADDRESS")
         loops = Loops({name: value for name, value in loops.environ.items() if name not in named})
-    running = local.running(loops.home, loops.environ)
+    running = what_runs.running(loops.home, loops.environ)
     server: dict[str, Any] | None = None
     worker: dict[str, Any] | None = None
     supervisor: dict[str, Any] | None = None

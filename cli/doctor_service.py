@@ -19,12 +19,12 @@ LINGER = "loginctl enable-linger"
 
 def examine(loops: Loops, root: Path = logind.ROOT) -> dict[str, Any]:
     """`service` and `sleep` of `doctor --json`."""
-    from beatctl.worker import local
+    from beatctl.worker import what_runs
 
     there = logind.is_there(root)
     logout = logind.at_logout(logind.user(), root) if there else None
     unit = systemd.installed(loops.environ)
-    held = local.folder_of(loops.home, loops.environ).read_state().get("awake")
+    held = what_runs.folder_of(loops.home, loops.environ).read_state().get("awake")
     return {
         "service": {
             "systemd": there,

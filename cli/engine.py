@@ -18,7 +18,7 @@ from beatctl.cli.problems import Unavailable, Usage
 from beatctl.worker.concurrency import Concurrency, of_worker
 
 if TYPE_CHECKING:
-    from beatctl.worker.local import Running
+    from beatctl.worker.what_runs import Running
 
 
 def up(
@@ -102,10 +102,12 @@ def down(
 
     Loops wait until `up`; agents that run go on, unless --force ends them.
     """
-    from beatctl.worker import backoff, local
+    from beatctl.worker import backoff, shutting_down
 
     loops = Loops()
-    did = local.shut_down(loops.home, force=force) if loops.home.root.exists() else local.ShutDown(False)
+    did = (
+        shutting_down.shut_down(loops.home, force=force) if loops.home.root.exists() else shutting_down.ShutDown(False)
+    )
     if as_json:
         out_json(
             {
@@ -147,7 +149,7 @@ def worker(
 
     Here until Ctrl-C, for the server that --profile or TEMPORAL_ADDRESS names, else for beatctl's own.
     """
-    from beatctl.worker import local
+    from beatctl.worker import local, what_runs
     from beatctl.worker.concurrency import variables
     from beatctl.worker.connection import chosen
     from beatctl.worker.hosts import this_host
@@ -158,7 +160,7 @@ def worker(
     wanted = concurrency.chosen(loops.environ, max_concurrent_agents, max_concurrent_evaluators)
     connection = chosen(loops.environ)
     if connection is None:
-        running = local.running(loops.home, loops.environ)
+        running = what_runs.running(loops.home, loops.environ)
         if running is None:
             raise Unavailable(
                 "No server to work for: beatctl up runs one with its worker, or name one in --profile or "

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from beatctl.activities.records import Status
     from beatctl.activities.reopen_workspace import Found
     from beatctl.cli.notifications import Notifications
-    from beatctl.worker.local import Running
+    from beatctl.worker.what_runs import Running
     from beatctl.workflows.spec import Limits, LoopSpec
     from beatctl.workflows.state import LoopState
 
@@ -57,7 +57,7 @@ def go_on(loops: Loops, status: Status, typed: TypedLimits, *, detach: bool, for
     from beatctl.cli.attached import attach, is_ci
     from beatctl.cli.follow import interrupting_signals
     from beatctl.cli.preparing import in_force
-    from beatctl.worker import local
+    from beatctl.worker import what_runs
 
     plan = planned(loops, status, typed)
     environ = service.environ_of(status, loops.environ)
@@ -65,7 +65,7 @@ def go_on(loops: Loops, status: Status, typed: TypedLimits, *, detach: bool, for
         say(f"Temporal server: {status.connection}")
     try:
         with interrupting_signals():
-            was_running = local.running(loops.home, environ) is not None
+            was_running = what_runs.running(loops.home, environ) is not None
             shown = begin_again(loops, plan)
     except KeyboardInterrupt:
         say(f"Interrupted: {status.id} is as it ended, the folder is untouched.")

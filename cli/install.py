@@ -16,7 +16,7 @@ from beatctl.worker import logind, systemd
 from beatctl.worker.isolation import python_module
 
 if TYPE_CHECKING:
-    from beatctl.worker.local import Running
+    from beatctl.worker.what_runs import Running
 
 READY_S = 90.0
 """For systemd to have server and worker up."""
@@ -119,11 +119,11 @@ def _ask(loops: Loops, *words: str) -> None:
 
 def _wait(loops: Loops) -> Running:
     """Until the unit's supervisor has all ready. Raises Unavailable."""
-    from beatctl.worker import local
+    from beatctl.worker import what_runs
 
     end = time.monotonic() + READY_S
     while time.monotonic() < end:
-        found = local.running(loops.home, loops.environ)
+        found = what_runs.running(loops.home, loops.environ)
         if found and found.ready and found.unit:
             return found
         time.sleep(0.1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from beatctl.activities.records import Status
     from beatctl.cli.loops import Loops
     from beatctl.worker.connection import Connection
-    from beatctl.worker.local import Running
+    from beatctl.worker.what_runs import Running
 
 T = TypeVar("T")
 RPC_LIMIT = timedelta(seconds=10)
@@ -54,21 +54,21 @@ def is_running(loops: Loops, status: Status) -> bool:
 
 def crash_words(loops: Loops, status: Status) -> list[str]:
     """A line for each of the loop's server and worker that ends again and again."""
-    from beatctl.worker import backoff, local
+    from beatctl.worker import backoff, what_runs
     from beatctl.worker.run_folder import RunFolder
 
     state = RunFolder(loops.home.root, status.connection).read_state()
-    return [backoff.words(one, time.time()) for one in local.crash_loops_in(state)]
+    return [backoff.words(one, time.time()) for one in what_runs.crash_loops_in(state)]
 
 
 def version_words(loops: Loops, status: Status) -> list[str]:
     """A line where an earlier version than this still runs in the background."""
     from beatctl import __version__
-    from beatctl.worker import local
+    from beatctl.worker import what_runs
     from beatctl.worker.run_folder import RunFolder
 
     state = RunFolder(loops.home.root, status.connection).read_state()
-    if not local.is_outdated(state):
+    if not what_runs.is_outdated(state):
         return []
     return [f"beatctl {state['version']} runs in the background, this is {__version__}: beatctl up -d replaces it."]
 
@@ -119,11 +119,11 @@ def bring_back_if_gone(loops: Loops, status: Status) -> None:
     if status.state == "finished":
         return
     from beatctl.cli import concurrency
-    from beatctl.worker import local
+    from beatctl.worker import local, what_runs
     from beatctl.worker.run_folder import RunFolder
 
     state = RunFolder(loops.home.root, status.connection).read_state()
-    if not local.is_outdated(state) and is_running(loops, status):
+    if not what_runs.is_outdated(state) and is_running(loops, status):
         return
     try:
         environ = concurrency.with_variables(loops.home, environ_of(status, loops.environ))

@@ -299,12 +299,12 @@ def _launch(loops: Loops, prepared: Prepared, *, detach: bool, ends_with_us: boo
     from beatctl.cli.attached import attach
     from beatctl.cli.follow import interrupting_signals
     from beatctl.cli.view import print_status_json
-    from beatctl.worker import local
+    from beatctl.worker import what_runs
 
     tell_where(loops, prepared)
     try:
         with interrupting_signals():
-            was_running = local.running(loops.home, loops.environ) is not None
+            was_running = what_runs.running(loops.home, loops.environ) is not None
             status = begin(loops, prepared)
     except KeyboardInterrupt:
         say("Interrupted: nothing was started, the folder is untouched.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from beatctl.activities.agents.spec import AgentSpec
     from beatctl.activities.records import Status
     from beatctl.activities.workspace import Origin
-    from beatctl.worker.local import Running
+    from beatctl.worker.what_runs import Running
     from beatctl.workflows.spec import LoopSpec
     from beatctl.workflows.state import LoopInput
 

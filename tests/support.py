@@ -234,10 +234,10 @@ class Beatctl:
     async def client(self) -> Client:
         """A client of the Temporal server that this home's loops are on."""
         from beatctl.activities.home import Home
-        from beatctl.worker import local
+        from beatctl.worker import what_runs
         from beatctl.worker.connection import connect
 
-        running = local.running(Home(self.home), self.environ)
+        running = what_runs.running(Home(self.home), self.environ)
         assert running is not None, "no supervisor runs"
         return await connect(running.connection, environ=self.environ)
 

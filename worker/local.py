@@ -1,4 +1,4 @@
-"""What the commands ask of this machine: that server and worker run, what runs, that it ends."""
+"""What commands want of this machine: that server and worker run, in the background or here."""
 
 from __future__ import annotations
 
@@ -9,27 +9,20 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, NoReturn
 
 from beatctl import __version__
 from beatctl.activities.being_started import WORKER_GONE
 from beatctl.activities.home import Home
 from beatctl.worker import backoff, embedded_server, payload_key, profile, remembered
-from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.connection import Connection, check, chosen
-from beatctl.worker.hosts import worker_by_hand
 from beatctl.worker.isolation import python_module
 from beatctl.worker.payload_key import Key
 from beatctl.worker.run_folder import EMBEDDED, RunFolder, end_process, read_json, wait_until
 from beatctl.worker.server_program import find_or_fetch
-from beatctl.worker.shutting_down import RunningAgent, ShutDown, shut_down
 from beatctl.worker.systemd import UNIT_VARIABLE, restart_unit
 from beatctl.worker.versions import is_older
-
-__all__ = ["NotRunning", "Running", "RunningAgent", "ShutDown", "become_supervisor", "bring_back", "ensure_running"]
-__all__ += ["running", "shut_down", "worker_line"]
+from beatctl.worker.what_runs import Running, by_hand, folder_of, found_in, is_outdated, running
 
 Say = Callable[[str], None]
 
@@ -43,97 +36,6 @@ HAND_OVER_S = 30.0
 
 class NotRunning(Exception):
     """Server and worker could not be brought up; the text says why, and which log has more."""
-
-
-@dataclass(frozen=True)
-class Running:
-    """A supervisor and what it keeps alive."""
-
-    pid: int
-    version: str
-    connection: Connection
-    server_pid: int | None
-    worker_pid: int | None
-    ui_url: str | None
-    ready: bool
-    error: str | None
-    started: float
-    unit: str | None
-    """The systemd unit that it is."""
-    crash_loops: list[CrashLoop]
-    """What ends again and again, though the supervisor keeps trying."""
-    logs: dict[str, Path]
-    """Of `supervisor`, `server` (embedded only) and `worker`."""
-
-
-def folder_of(home: Home, environ: Mapping[str, str]) -> RunFolder:
-    connection = chosen(environ)
-    return RunFolder(home.root, connection.label if connection else EMBEDDED)
-
-
-def running(home: Home, environ: Mapping[str, str]) -> Running | None:
-    """The living supervisor for the connection that `environ` chooses, ready or not."""
-    folder = folder_of(home, environ)
-    return _running(folder, folder.read_state()) or _by_hand(folder, chosen(environ))
-
-
-def _by_hand(folder: RunFolder, shared: Connection | None) -> Running | None:
-    """A worker that somebody runs without a supervisor, for a shared server: all that a loop needs there."""
-    pid = worker_by_hand(folder)
-    if shared is None or pid is None or folder.is_held():
-        return None
-    told = read_json(folder.worker)
-    return Running(
-        pid=pid,
-        version=told["version"],
-        connection=shared,
-        server_pid=None,
-        worker_pid=pid,
-        ui_url=None,
-        ready=True,
-        error=None,
-        started=told["started"],
-        unit=None,
-        crash_loops=[],
-        logs={},
-    )
-
-
-def _running(folder: RunFolder, state: dict[str, Any]) -> Running | None:
-    if not state:
-        return None
-    connection = Connection.model_validate(state["connection"])
-    logs = {"supervisor": folder.supervisor_log, "worker": folder.worker_log}
-    if connection.embedded:
-        logs["server"] = folder.server_log
-    return Running(
-        pid=state["pid"],
-        version=state["version"],
-        connection=connection,
-        server_pid=state["server_pid"],
-        worker_pid=state["worker_pid"],
-        ui_url=state["ui_url"],
-        ready=state["ready"],
-        error=state["error"],
-        started=state["started"],
-        unit=state.get("unit"),
-        crash_loops=crash_loops_in(state),
-        logs=logs,
-    )
-
-
-def crash_loops_in(state: Mapping[str, Any]) -> list[CrashLoop]:
-    """What a supervisor's state says ends again and again; nothing where another version wrote it otherwise."""
-    known = [field.name for field in fields(CrashLoop)]
-    told = state.get("crash_loops", [])
-    return [CrashLoop(**{name: one[name] for name in known}) for one in told if all(name in one for name in known)]
-
-
-def is_outdated(state: Mapping[str, Any]) -> bool:
-    """Whether a supervisor's state is of an earlier version than this, and of one that may be replaced: not of one that
-    somebody started in a terminal or a container."""
-    replaceable = not state.get("foreground") or state.get("unit")
-    return bool(state) and bool(replaceable) and is_older(state["version"], __version__)
 
 
 def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
@@ -156,7 +58,7 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
         )
         _end_for_another(state, environ)
         state = folder.read_state()
-    found = _running(folder, state) or _by_hand(folder, shared)
+    found = found_in(folder, state) or by_hand(folder, shared)
     while not (found and found.ready):
         began = time.time()
         if not folder.is_held():
@@ -180,7 +82,7 @@ def ensure_running(home: Home, environ: Mapping[str, str], say: Say) -> Running:
 
 def _still_running(folder: RunFolder, shared: Connection | None, say: Say) -> Running:
     """For a command of the worker's own, which must not undo a `down` that came meanwhile. Raises NotRunning."""
-    found = _running(folder, folder.read_state()) or _by_hand(folder, shared)
+    found = found_in(folder, folder.read_state()) or by_hand(folder, shared)
     while found is not None and not found.ready:
         found = _wait_until_ready(folder, time.time(), say)
     if found is None:
@@ -291,12 +193,8 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     own = dict(environ)
     # A beatctl that an agent started is no part of that agent's run.
     own.pop("BEATCTL_TRY", None)
-    for name in (
-        BY_WORKER,
-        "BEATCTL_LOOP_ID",
-        "BEATCTL_LOOP_SCHEDULE",
-    ):  # one loop's, where its start is what brings them back
-        own.pop(name, None)
+    for name in (BY_WORKER, "BEATCTL_LOOP_ID", "BEATCTL_LOOP_SCHEDULE"):
+        own.pop(name, None)  # one loop's, where its start is what brings them back
     own.pop(UNIT_VARIABLE, None)  # nor is one that it starts the unit's
     return own | profile.whole_paths(environ) | payload_key.whole_paths(environ)
 
@@ -329,7 +227,7 @@ def _wait_until_ready(folder: RunFolder, began: float, say: Say) -> Running | No
     """None when the supervisor we waited for was shut down meanwhile."""
     tell_after = 1.0
     while True:
-        found = _running(folder, folder.read_state())
+        found = found_in(folder, folder.read_state())
         if found and found.ready:
             return found
         waited = time.time() - began

@@ -83,9 +83,9 @@ def label_of(loops: Loops) -> str:
 
 def is_down(loops: Loops) -> bool:
     """Whether the user said `down` to the server that is chosen."""
-    from beatctl.worker import local
+    from beatctl.worker import what_runs
 
-    return local.folder_of(loops.home, loops.environ).shut_down.exists()
+    return what_runs.folder_of(loops.home, loops.environ).shut_down.exists()
 
 
 def reach(loops: Loops, work: Callable[[Client], Awaitable[T]]) -> T:

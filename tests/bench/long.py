@@ -11,7 +11,7 @@ from pathlib import Path
 from temporalio.client import Client
 
 from beatctl.activities.home import Home
-from beatctl.worker.local import running
+from beatctl.worker.what_runs import running
 from tests.bench.figures import heading, line, median
 from tests.bench.loops import gaps_of, make_folder, run
 from tests.loops.nights import night

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
-from beatctl.worker.local import running
+from beatctl.worker.what_runs import running
 from tests.bench.figures import heading, line, median, percentile, timed
 from tests.support import Beatctl, wait_until
 

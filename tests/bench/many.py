@@ -11,7 +11,7 @@ from pathlib import Path
 from beatctl.activities.home import Home
 from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.start_options import Typed
-from beatctl.worker.local import running
+from beatctl.worker.what_runs import running
 from tests.bench.figures import heading, line
 from tests.bench.loops import make_folder
 from tests.bench.memory import memory, parent

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from beatctl.activities.home import Home
-from beatctl.worker.local import running
+from beatctl.worker.what_runs import running
 from tests.bench.figures import heading, line
 from tests.bench.loops import make_folder
 from tests.support import Beatctl, processes_of, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
-from beatctl.worker.local import Running, running
+from beatctl.worker.what_runs import Running, running
 from tests.bench.figures import heading, line, median
 from tests.bench.loops import WORDS, make_folder
 from tests.support import Beatctl, wait_until

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from beatctl.activities.home import Home
-from beatctl.worker.local import running
+from beatctl.worker.what_runs import running
 from tests.bench.figures import heading, line, median
 from tests.bench.loops import cpu, gaps_of, make_folder, run
 from tests.bench.memory import memory

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from beatctl.activities.home import Home
-from beatctl.worker.local import running
+from beatctl.worker.what_runs import running
 from tests.support import Beatctl, wait_until
 from tests.telemetry import three
 from tests.telemetry.receiver import receiving

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from beatctl.activities.home import Home
-from beatctl.worker import local
+from beatctl.worker import local, shutting_down, what_runs
 from beatctl.worker.run_folder import RunFolder
 from tests.support import assert_no_process, wait_until
 
@@ -27,18 +27,18 @@ class Machine:
 
     @property
     def folder(self) -> RunFolder:
-        return local.folder_of(self.home, self.environ)
+        return what_runs.folder_of(self.home, self.environ)
 
-    def ensure(self) -> local.Running:
+    def ensure(self) -> what_runs.Running:
         return local.ensure_running(self.home, self.environ, self.said.append)
 
-    def running(self) -> local.Running | None:
-        return local.running(self.home, self.environ)
+    def running(self) -> what_runs.Running | None:
+        return what_runs.running(self.home, self.environ)
 
-    def ready_again(self, changed: Callable[[local.Running], bool]) -> local.Running:
+    def ready_again(self, changed: Callable[[what_runs.Running], bool]) -> what_runs.Running:
         """Wait until all is ready and something has changed since."""
 
-        def look() -> list[local.Running]:
+        def look() -> list[what_runs.Running]:
             found = self.running()
             return [found] if found and found.ready and changed(found) else []
 
@@ -56,7 +56,7 @@ class Machine:
         )
 
     def close(self) -> None:
-        local.shut_down(self.home, force=True)
+        shutting_down.shut_down(self.home, force=True)
         assert_no_process(self.home.root)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.records import Status
-from beatctl.worker import backoff, local
+from beatctl.worker import backoff, what_runs
 from beatctl.worker.backoff import CrashLoop, End
 from beatctl.worker.run_folder import RunFolder, read_json
 from tests.support import Beatctl, wait_until
@@ -82,7 +82,7 @@ def a_running_loop(home: Path, directory: Path) -> None:
 
 
 def crash_loops(folder: RunFolder) -> list[CrashLoop]:
-    return local.crash_loops_in(folder.read_state())
+    return what_runs.crash_loops_in(folder.read_state())
 
 
 def test_a_worker_that_can_not_stay_is_told_everywhere_tried_on_and_back_when_asked(

@@ -17,7 +17,7 @@ from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.processes import CommandSpec, Spawner, Try, new_try
 from beatctl.activities.records import Status
-from beatctl.worker import local
+from beatctl.worker import local, shutting_down, what_runs
 from beatctl.worker.connection import Connection, ServerUnreachable, connect
 from beatctl.worker.embedded_server import ADDRESS, listens
 from beatctl.worker.hosts import task_queue
@@ -86,7 +86,7 @@ def test_when_all_is_killed_the_next_command_brings_it_back_and_nothing_old_stay
 
 def test_down_ends_everything_and_no_command_brings_it_back_but_start(machine: Machine) -> None:
     before = machine.ensure()
-    done = local.shut_down(machine.home)
+    done = shutting_down.shut_down(machine.home)
     assert done.was_running
     assert not done.waiting + done.agents + done.ended
     assert machine.running() is None
@@ -94,7 +94,7 @@ def test_down_ends_everything_and_no_command_brings_it_back_but_start(machine: M
         assert pid
         assert process_start(pid) is None
     assert local.bring_back(machine.home, machine.environ, machine.said.append) is None
-    assert not local.shut_down(machine.home).was_running
+    assert not shutting_down.shut_down(machine.home).was_running
     # Links into the Web UI stay true.
     assert machine.ensure().ui_url == before.ui_url
 
@@ -132,12 +132,12 @@ def test_down_says_which_loops_wait_and_which_agents_go_on_and_force_ends_them(m
     a_loop(machine, "z9zz", "finished")
     agent = an_agent(machine, "k3f9")
 
-    gone_on = local.shut_down(machine.home)
+    gone_on = shutting_down.shut_down(machine.home)
     assert set(gone_on.waiting) == {"k3f9", "p2aa"}
     assert [(one.loop, one.iteration, one.shim_pid) for one in gone_on.agents] == [("k3f9", 3, agent.shim_pid())]
     assert agent.state() == "running"
 
-    forced = local.shut_down(machine.home, force=True)
+    forced = shutting_down.shut_down(machine.home, force=True)
     assert [one.loop for one in forced.ended] == ["k3f9"]
     assert not forced.agents
     assert agent.state() == "done"
@@ -146,7 +146,7 @@ def test_down_says_which_loops_wait_and_which_agents_go_on_and_force_ends_them(m
 
 def test_a_port_in_use_is_passed_over(machine: Machine) -> None:
     before = machine.ensure()
-    local.shut_down(machine.home)
+    shutting_down.shut_down(machine.home)
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((ADDRESS, int(before.connection.address.rpartition(":")[2])))
@@ -240,7 +240,7 @@ def test_a_shared_server_gets_a_worker_and_no_server_beside_it(machine: Machine,
         assert found.connection.label == f"{shared.connection.address}/default"
         assert not (other.home.root / "temporal.db").exists()
         # Each its own: the embedded one of that home is another matter.
-        assert local.running(other.home, machine.environ) is None
+        assert what_runs.running(other.home, machine.environ) is None
     finally:
         other.close()
     assert machine.running() == shared
