@@ -78,6 +78,7 @@ def examine(loops: Loops, file: str | None = None) -> dict[str, Any]:
             "version": running.version,
             "error": running.error,
             "crash_loops": [one.as_json() for one in running.crash_loops],
+            "silent": [one.as_json() for one in running.silences],
         }
         server = {
             "pid": running.server_pid,
@@ -162,8 +163,9 @@ def _server_program(loops: Loops) -> dict[str, Any]:
 
 def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
     from beatctl.cli import doctor_service
-    from beatctl.worker import backoff
+    from beatctl.worker import backoff, heartbeat
     from beatctl.worker.backoff import CrashLoop
+    from beatctl.worker.heartbeat import Silence
 
     warnings = []
     if not found["agents"]:
@@ -181,6 +183,7 @@ def _warnings(loops: Loops, found: dict[str, Any]) -> list[str]:
         warnings += found["server_program"]["problems"]
     supervisor = found["supervisor"]
     if supervisor:
+        warnings += [heartbeat.words(Silence(**one), time.time()) for one in supervisor["silent"]]
         crashing = [backoff.words(CrashLoop(**one), time.time()) for one in supervisor["crash_loops"]]
         warnings += crashing or ([supervisor["error"]] if supervisor["error"] else [])
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beatctl.cli import arguments, render, service
-from beatctl.cli.act import go_on_from_pause
+from beatctl.cli.act import ask, go_on_from_pause
 from beatctl.cli.arguments import Json, Loop
 from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.loops import TURN, Loops
@@ -86,6 +86,8 @@ def go_on_unfinished(loops: Loops, status: Status, typed: TypedLimits) -> tuple[
             raise Usage(f"Loop {status.id} is {status.state}. What changes its limits: beatctl set {status.id} …")
         if was_down:
             return status, f"{status.id} goes on."
+        if status.asked is None:  # a pause may be on its way still, to a worker that is gone or does not answer
+            ask(loops, status, "resume")
         waits = " for its turn" if status.state == "waiting" else ""
         ending = ", and stops after this iteration" if status.asked == "stop" else ""
         return status, f"{status.id} is {status.state}{waits}{ending}: nothing to resume."

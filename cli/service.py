@@ -53,12 +53,16 @@ def is_running(loops: Loops, status: Status) -> bool:
 
 
 def crash_words(loops: Loops, status: Status) -> list[str]:
-    """A line for each of the loop's server and worker that ends again and again."""
-    from beatctl.worker import backoff, what_runs
+    """A line for each of the loop's server and worker that does not answer, or ends again and again."""
+    from beatctl.worker import backoff, heartbeat, what_runs
     from beatctl.worker.run_folder import RunFolder
 
     state = RunFolder(loops.home.root, status.connection).read_state()
-    return [backoff.words(one, time.time()) for one in what_runs.crash_loops_in(state)]
+    now = time.time()
+    return [
+        *(heartbeat.words(one, now) for one in what_runs.silences_in(state)),
+        *(backoff.words(one, now) for one in what_runs.crash_loops_in(state)),
+    ]
 
 
 def version_words(loops: Loops, status: Status) -> list[str]:

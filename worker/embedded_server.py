@@ -84,6 +84,21 @@ def answers(port: int) -> bool:
         return probe.connect_ex((ADDRESS, port)) == 0
 
 
+# HTTP/2's preface and empty settings: whoever serves gRPC answers with its own settings at once.
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_SPEAKS_S = 2.0
+
+
+def speaks(port: int) -> bool:
+    """Whether the server says something: for one that hangs the system still takes connections."""
+    try:
+        with socket.create_connection((ADDRESS, port), timeout=_SPEAKS_S) as asked:
+            asked.sendall(_GREETING)
+            return bool(asked.recv(1))
+    except OSError:
+        return False
+
+
 def listens(pid: int, port: int) -> bool | None:
     """Whether it is this process that listens on the port; None where the system does not tell."""
     try:

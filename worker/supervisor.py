@@ -15,6 +15,7 @@ import selectors
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -65,7 +66,11 @@ class Supervisor:
         self.worker = Child("worker", folder.worker_log)
         self.error: str | None = None
         self.crash_loops: list[CrashLoop] = []
-        self.watch = heartbeat.Watch(folder.root, heartbeat.hung_after_s(os.environ))
+        after_s = heartbeat.hung_after_s(os.environ)
+        self.watches = {
+            "server": heartbeat.Watch("Temporal server", after_s, self._server_sign),
+            "worker": heartbeat.Watch("worker", after_s, partial(heartbeat.last_beat, folder.root)),
+        }
         self.awake = Awake(folder.home / "ledger.db", folder.label, os.environ, sys.platform)
         self.started = time.time()
         self.port = 0
@@ -125,6 +130,8 @@ class Supervisor:
                 self.say(f"Temporal server on {self.connection['address']}, Web UI {self.connection['ui_url']}")
             elif time.monotonic() - self.server.started_at > SLOW_S:
                 self.server.signal(signal.SIGKILL)
+        else:
+            self._end_if_hung(self.server)
 
     def _start_server(self) -> None:
         try:
@@ -166,9 +173,16 @@ class Supervisor:
         elif not self.worker.is_ready() and self.folder.polling_worker(self.worker.pid):
             self.worker.mark_ready()
             self.say(f"worker {self.worker.pid} takes work")
-        elif self.worker.is_ready() and self.watch.finds_hung(self.worker.pid, time.monotonic()):
-            self.say(f"worker {self.worker.pid} hangs; another takes its place")
-            self.worker.signal(signal.SIGKILL)
+        elif self.worker.is_ready():
+            self._end_if_hung(self.worker)
+
+    def _end_if_hung(self, child: Child) -> None:
+        if child.pid is not None and self.watches[child.name].finds_hung(child.pid, time.monotonic()):
+            self.say(f"{child.name} {child.pid} hangs; another takes its place")
+            child.signal(signal.SIGKILL)
+
+    def _server_sign(self, _pid: int) -> float:
+        return time.monotonic() if embedded_server.speaks(self.port) else 0.0
 
     def _note_end(self, child: Child) -> None:
         pid = child.pid
@@ -177,6 +191,7 @@ class Supervisor:
             return
         if child is self.worker and pid is not None:
             heartbeat.forget(self.folder.root, pid)
+        self.watches[child.name].forget()
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
         child.last_words = child.last_words or f"it {how} and said nothing"
         self.say(f"{child.name} {pid} {how}; starting it again")
@@ -225,6 +240,7 @@ class Supervisor:
             "ready": self.server_is_ready() and self.worker.is_ready(),
             "error": self.error,
             "crash_loops": [loop.as_json() for loop in self.crash_loops],
+            "silent": [watch.silence.as_json() for watch in self.watches.values() if watch.silence is not None],
             "awake": self.awake.state(),
         }
         if state != self._written:
@@ -248,8 +264,8 @@ class Supervisor:
                 waits.append(max(0.0, child.wants_start_at - now))
             elif not child.is_ready():
                 waits.append(0.02 if now - child.started_at < 60 else 0.25)
-            elif child is self.worker and self.watch.every_s is not None:
-                waits.append(self.watch.every_s)
+            elif (every_s := self.watches[child.name].every_s) is not None:
+                waits.append(every_s)
             if child.is_ready() and (forgets_at := child.forgets_ends_at()) is not None:
                 waits.append(max(0.0, forgets_at - now))
         return min(waits)

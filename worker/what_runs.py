@@ -11,6 +11,7 @@ from beatctl import __version__
 from beatctl.activities.home import Home
 from beatctl.worker.backoff import CrashLoop
 from beatctl.worker.connection import Connection, chosen
+from beatctl.worker.heartbeat import Silence
 from beatctl.worker.hosts import worker_by_hand
 from beatctl.worker.run_folder import EMBEDDED, RunFolder, read_json
 from beatctl.worker.versions import is_older
@@ -33,6 +34,8 @@ class Running:
     """The systemd unit that it is."""
     crash_loops: list[CrashLoop]
     """What ends again and again, though the supervisor keeps trying."""
+    silences: list[Silence]
+    """What does not answer, until another takes its place."""
     logs: dict[str, Path]
     """Of `supervisor`, `server` (embedded only) and `worker`."""
 
@@ -66,6 +69,7 @@ def by_hand(folder: RunFolder, shared: Connection | None) -> Running | None:
         started=told["started"],
         unit=None,
         crash_loops=[],
+        silences=[],
         logs={},
     )
 
@@ -90,6 +94,7 @@ def found_in(folder: RunFolder, state: dict[str, Any]) -> Running | None:
         started=state["started"],
         unit=state.get("unit"),
         crash_loops=crash_loops_in(state),
+        silences=silences_in(state),
         logs=logs,
     )
 
@@ -99,6 +104,13 @@ def crash_loops_in(state: Mapping[str, Any]) -> list[CrashLoop]:
     known = [field.name for field in fields(CrashLoop)]
     told = state.get("crash_loops", [])
     return [CrashLoop(**{name: one[name] for name in known}) for one in told if all(name in one for name in known)]
+
+
+def silences_in(state: Mapping[str, Any]) -> list[Silence]:
+    """What a supervisor's state says does not answer; nothing where another version wrote it otherwise."""
+    known = [field.name for field in fields(Silence)]
+    told = state.get("silent", [])
+    return [Silence(**{name: one[name] for name in known}) for one in told if all(name in one for name in known)]
 
 
 def is_outdated(state: Mapping[str, Any]) -> bool:
