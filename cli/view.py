@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from beatctl.activities.doing import told
+from beatctl.activities.doing import Doing, told
 from beatctl.activities.notify.record import problems
 from beatctl.activities.run_files import tries_of
 from beatctl.cli import elsewhere, render, service
@@ -38,9 +38,11 @@ def status(loop: Loop = None, as_json: Json = False) -> int:
         return 0
     at = datetime.now().astimezone()
     running = doing(loops, found)
+    idle = why_idle(loops, found)
+    if idle and found.state == "running" and not _runs(loops, found):
+        running = ""
     for line in render.status_lines(found, now=running, at=at, colours=colour(sys.stdout), columns=width()):
         out(line)
-    idle = why_idle(loops, found)
     if idle:
         out(f"  {idle}")
     return 0
@@ -58,10 +60,29 @@ def doing(loops: Loops, status: Status) -> str:
     if status.waiting_until:
         return render.wait_words(status, time.time())
     note = told(loops.folder(status.id).now)
-    if note is None or note.waiting or any(one.over for one in tries_of(Path(note.run))):
+    if note is None or note.waiting:
         return status.now
+    if _is_over(note):
+        return _between(status, note)
     running = f"#{note.iteration} {note.what} {in_words(int(max(0.0, time.time() - note.since)))}"
     return f"{status.now} ({running})" if status.state == "waiting" and status.now else running
+
+
+def _is_over(note: Doing) -> bool:
+    return any(one.over for one in tries_of(Path(note.run)))
+
+
+def _runs(loops: Loops, status: Status) -> bool:
+    note = told(loops.folder(status.id).now)
+    return note is not None and not note.waiting and not _is_over(note)
+
+
+def _between(status: Status, ran: Doing) -> str:
+    """What goes on between two runs."""
+    what = f"#{ran.iteration}" if ran.iteration else "the baseline"
+    if ran.iteration > status.iteration or not status.counts:
+        return f"taking a snapshot of {what}" if Path(ran.run).name.startswith("agent") else f"judging {what}"
+    return f"getting #{status.iteration + 1} ready" if status.now.startswith(("#", "snapshot")) else status.now
 
 
 def why_idle(loops: Loops, status: Status) -> str:

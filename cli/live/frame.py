@@ -50,6 +50,8 @@ class Look:
     question: str = ""
     """What is asked instead of the keys."""
     notices: Sequence[str] = ()
+    stuck: str = ""
+    """Why nothing goes on, and what to do; a notice where something still runs."""
 
 
 def frame(seen: Seen, look: Look, now: float) -> list[Text]:
@@ -82,14 +84,17 @@ def _fixed(seen: Seen, look: Look, now: float, columns: int) -> list[tuple[int, 
     if bars:
         lines.append((_SPARK, Text.assemble(_INDENT, (bars, "cyan"))))
     lines.append((_ITER, _iterations(seen, columns)))
-    lines += [(_NOW, line) for line in _now(seen, now, columns)]
     child = seen.running
+    stuck = look.stuck if status.state == "running" and child is None else ""
+    doing = wrapped("now", plain(stuck), "yellow", columns, 4) if stuck else _now(seen, now, columns)
+    lines += [(_NOW, line) for line in doing]
     if child is not None and child.is_agent and seen.steps:
         words = plain(seen.steps[child.step - 1]) if child.step <= len(seen.steps) else ""
         lines.append((_STEP, fields("step", [f"{child.step} of {len(seen.steps)}", words], columns)))
     if child is not None:
         lines.append((_WORDS, Text.assemble((f"{_INDENT}| ", "dim"), plain(seen.words))))
-    lines += [(_NOTICE, Text.assemble(" ", (plain(notice), "yellow"))) for notice in look.notices]
+    notices = [notice for notice in look.notices if notice != stuck]
+    lines += [(_NOTICE, Text.assemble(" ", (plain(notice), "yellow"))) for notice in notices]
     if status.state != "finished":
         lines.append((_IN_USE, Text(f" {_in_use(seen)}", "dim")))
     return lines
@@ -157,7 +162,7 @@ def _iterations(seen: Seen, columns: int) -> Text:
     status = seen.status
     limits = status.limits
     child = seen.running or seen.ran
-    number = max(status.iteration, child.iteration if child is not None else 0)
+    number = max(status.iteration, seen.at_work, child.iteration if child is not None else 0)
     most = render.last_allowed(status)
     allowed = limits.get("max_failures")
     failures = Text(f"failures {status.failures}{f'/{allowed}' if allowed else ''}", "red" if status.failures else "")

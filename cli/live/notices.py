@@ -22,6 +22,8 @@ class Notices(io.TextIOBase):
     def __init__(self) -> None:
         self._lines: list[tuple[float, str]] = []
         self._open = ""
+        self._lasting: list[str] = []
+        self._lasted: set[str] = set()
 
     def write(self, text: str) -> int:
         *lines, self._open = (self._open + text).split("\n")
@@ -34,13 +36,20 @@ class Notices(io.TextIOBase):
         return len(text)
 
     def shown(self, *lasting: str | None) -> list[str]:
-        """The newest ones, for a minute, after those that are `lasting`."""
+        """The newest ones, for a minute, after those that are `lasting`; one that lasted and is over is not shown."""
         since = time.monotonic() - _SHOWN_S
-        first = [line for line in lasting if line]
-        return first + [line for said, line in self._lines if said > since and line not in first][-_MOST_SHOWN:]
+        self._lasting = [line for line in lasting if line]
+        self._lasted.update(self._lasting)
+        return self._lasting + self._told(since)[-_MOST_SHOWN:]
 
     def all(self) -> list[str]:
-        return [line for _, line in self._lines]
+        return self._told() + self._lasting
+
+    def _told(self, since: float = 0.0) -> list[str]:
+        """What is still so."""
+        lines = [line for said, line in self._lines if said > since and line not in self._lasted]
+        # `Waiting for the worker …` is over with whatever is said next.
+        return [line for place, line in enumerate(lines, 1) if place == len(lines) or not line.endswith("…")]
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from beatctl.activities.doing import Doing, told
 from beatctl.activities.run_files import TryFiles, tries_of
 from beatctl.cli.logs import secrets_of_loop
 
@@ -63,6 +64,8 @@ class Seen:
     running: Running | None = None
     ran: Running | None = None
     """What ran last, where nothing runs now."""
+    at_work: int = 0
+    """The iteration whose run is, was last, or is in line."""
     words: str = ""
     """What the running child says."""
     steps: Sequence[str] = ()
@@ -80,9 +83,10 @@ def running(now: Path) -> Running | None:
 
 def noted(now: Path) -> Running | None:
     """What runs or ran last; None where the next run waits for its turn."""
-    from beatctl.activities.doing import told
+    return _run(told(now))
 
-    doing = told(now)
+
+def _run(doing: Doing | None) -> Running | None:
     if doing is None or doing.waiting:
         return None
     run = Path(doing.run)
@@ -148,7 +152,8 @@ class Watched:
         """Raises Usage when the loop is gone."""
         status = self._loops.status(self._loop)
         self._read_rows()
-        child = noted(self._loops.folder(self._loop).now) if status.state != "finished" else None
+        note = told(self._loops.folder(self._loop).now) if status.state != "finished" else None
+        child = _run(note)
         over = child is not None and child.over
         root = Path(status.worktree or status.directory)
         return Seen(
@@ -158,6 +163,7 @@ class Watched:
             scores=self._scores,
             running=None if over else child,
             ran=child if over else None,
+            at_work=note.iteration if note is not None else 0,
             words=self._words.of(None if over else child),
             steps=self._steps,
             samples=self._samples,

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from beatctl.cli.loops import Loops
 
 
+_BETWEEN_S = 2.0
+"""Nothing runs for as long between two runs, all being well."""
+
+
 def stay(loops: Loops, loop: str, signals: Signals, *, ends_with_us: bool) -> Left:
     """Show the loop until it ends or the person leaves; with `ends_with_us` a pause ends it, too."""
     watched = Watched(loops, loop, _here())
@@ -55,6 +59,7 @@ def _shown(
 ) -> tuple[Left, Seen]:
     typing = Typing()
     warned = False
+    ran = 0.0
     try:
         while True:
             if seen.status.warnings and not warned:
@@ -66,13 +71,16 @@ def _shown(
                 return left, seen
             columns, lines = terminal.screen.size()
             shown = _asked(seen, acting.pending)
+            problem = acting.watch.problem or ""
+            ran = time.monotonic() if seen.running is not None else ran
             look = Look(
                 columns=columns,
                 lines=lines,
                 bars=terminal.bars,
                 keys=keys(shown.status, ends_with_us=ends_with_us),
                 question=typing.question(shown.status.id, columns),
-                notices=notices.shown(acting.watch.problem),
+                stuck=problem if time.monotonic() - ran > _BETWEEN_S else "",
+                notices=notices.shown(problem),
             )
             now = time.time()
             # Its times have seconds: with all else the same it is the same frame.

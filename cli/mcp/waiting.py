@@ -12,7 +12,7 @@ from beatctl.cli import render
 from beatctl.cli.follow import Watch, paused_words
 from beatctl.cli.mcp.bounds import bounded
 from beatctl.cli.mcp.tool import Call, OfLoop, Result, Tool
-from beatctl.cli.view import doing
+from beatctl.cli.view import doing, why_idle
 
 _POLL_S = 0.2
 _PROGRESS_S = 5.0
@@ -127,11 +127,12 @@ def _told(call: Call, happened: Literal[Event, "timeout"], status: Status, since
         happened=happened,
         loop=bounded(status),
         experiments=[render.row_line(row, render.parent_score(row, scores), columns=200) for row in reversed(rows)],
-        next=_next(happened, status),
+        next=_next(happened, status, why_idle(call.loops, status)),
     )
 
 
-def _next(happened: str, status: Status) -> str:
+def _next(happened: str, status: Status, idle: str) -> str:
+    """`idle`: why nothing goes on although it could, if so."""
     if happened == "end":
         head = render.ending_lines(status)[0]
         gained = status.outcome in ("reached", "improved") and status.iteration
@@ -141,6 +142,8 @@ def _next(happened: str, status: Status) -> str:
         return paused_words(status)
     if happened == "limit":
         return f"{render.wait_words(status, time.time())}. It goes on by itself: call wait_for_loop again."
+    if happened == "timeout" and idle:
+        return f"{status.id} does not go on at the moment. {idle}"
     if happened == "timeout":
         return f"{status.id} is still {render.state_word(status)}: call wait_for_loop again."
     return f"{status.id} goes on: {render.best_words(status)}. Call wait_for_loop again for what comes next."

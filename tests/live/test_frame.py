@@ -13,10 +13,12 @@ from beatctl.activities.records import Mark, Row, Status, Verdict, timestamp
 from beatctl.activities.run_files import TryFiles
 from beatctl.cli.live.frame import Look, frame, last_frame
 from beatctl.cli.live.keys import Asked, Typing, keys
+from beatctl.cli.live.notices import noticed
 from beatctl.cli.live.seen import Running, Seen
 from beatctl.cli.live.sparkline import ASCII_BARS, sparkline
 from beatctl.cli.live.styled import ansi
 from beatctl.cli.live.table import table
+from beatctl.cli.output import say
 from beatctl.workflows.spec import Limits
 
 NO_FILES = TryFiles(Path("/none"), 1)
@@ -196,6 +198,37 @@ def test_why_nothing_runs_is_told() -> None:
         assert between[4] == f" now   {words}"
     assert shown(KINDS["nothing yet"])[1:3] == [" best  no score yet", " iter  0/700    2h 48m left    failures 0/3"]
     assert "the baseline" in shown(KINDS["nothing yet"])[3]
+
+
+def test_a_loop_that_can_not_go_on_is_not_shown_at_work() -> None:
+    why = "beatctl was shut down: k3f9 waits. Go on with: beatctl up -d"
+    ran = Running(213, "agent", "claude", NOW - 161, NO_FILES)
+    stuck = shown(seen(running=None, ran=ran), stuck=why, notices=[why, "another"])
+    assert stuck[4] == f" now   {why}"
+    assert [line for line in stuck if "taking a snapshot" in line] == []
+    assert (stuck.count(f" {why}"), stuck.count(" another")) == (0, 1)
+    # An agent outlives what is gone, and a pause has a reason of its own.
+    assert " now   #213 claude 2m 41s of 30m" in shown(seen(), stuck=why, notices=[why])
+    assert f" {why}" in shown(seen(), stuck=why, notices=[why])
+    assert " now   paused: You edited" in "\n".join(shown(KINDS["paused"], stuck=why))
+
+
+def test_an_iteration_in_line_for_its_evaluator_keeps_its_number() -> None:
+    assert shown(seen(running=None, at_work=213))[3].startswith(" iter  213/700")
+
+
+def test_what_is_over_is_not_shown_on() -> None:
+    with noticed() as notices:
+        say("Waiting for the worker …")
+        assert notices.shown() == ["Waiting for the worker …"]
+        say("Server and worker were gone; they are back.")
+        assert notices.shown() == ["Server and worker were gone; they are back."]
+        say("beatctl was shut down.")
+        assert notices.shown("beatctl was shut down.")[0] == "beatctl was shut down."
+        assert notices.shown(None) == ["Server and worker were gone; they are back."]
+        assert notices.all() == ["Server and worker were gone; they are back."]
+        assert notices.shown("beatctl was shut down.")[0] == "beatctl was shut down."
+        assert notices.all()[-1] == "beatctl was shut down."
 
 
 def test_limits_that_hold_are_shown() -> None:
