@@ -189,7 +189,7 @@ class Watch:
         if service.is_running(self._loops, status):
             self._tell_crash_loops(status)
         elif service.is_down(self._loops, status):
-            self._say(f"beatctl was shut down: {status.id} waits. Go on with: beatctl up -d")
+            self._say(service.down_words(status))
         else:
             try:
                 service.ensure(self._loops, service.environ_of(status, self._loops.environ))

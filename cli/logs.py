@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,8 +18,11 @@ from beatctl.activities.run_files import TryFiles, tries_in
 from beatctl.cli import freed, service
 from beatctl.cli.arguments import Json, LoopAndNumber, loop_and_number
 from beatctl.cli.loops import Loops
-from beatctl.cli.output import out_bytes, out_json
+from beatctl.cli.output import out_bytes, out_json, say
 from beatctl.cli.problems import DETACHED, Usage
+
+if TYPE_CHECKING:
+    from beatctl.activities.records import Status
 
 _TAIL_BYTES = 64 * 1024
 _CHUNK = 256 * 1024
@@ -110,6 +113,7 @@ def _follow(loops: Loops, loop: str, folder: Path | None, *, only: bool) -> int:
     """Print what comes until the loop (or, with `only`, that iteration) ends. Ctrl-C ends this, not the loop."""
     printer = _Printer(secrets_of_loop(loops, loop))
     runs = loops.folder(loop).runs
+    said = ""
     try:
         while True:
             status = loops.status(loop)  # before the files: what it says is over is in them
@@ -122,9 +126,21 @@ def _follow(loops: Loops, loop: str, folder: Path | None, *, only: bool) -> int:
                 if folder is not None:
                     printer.print_new(outputs(folder), whole=True)
                 return 0
+            before, said = said, _why_nothing_comes(loops, status)
+            if said and said != before:
+                say(said)
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
         return DETACHED
+
+
+def _why_nothing_comes(loops: Loops, status: Status) -> str:
+    """Until somebody does something: a pause, or beatctl is down."""
+    if status.state == "paused":
+        from beatctl.cli.follow import paused_words
+
+        return paused_words(status)
+    return service.down_words(status) if service.is_down(loops, status) else ""
 
 
 def _iterations(runs: Path, since: Path | None) -> Iterator[Path]:

@@ -96,6 +96,11 @@ def is_down(loops: Loops, status: Status) -> bool:
     return RunFolder(loops.home.root, status.connection).shut_down.exists()
 
 
+def down_words(status: Status) -> str:
+    """What an attached command says then."""
+    return f"beatctl was shut down: {status.id} waits. Go on with: beatctl up -d"
+
+
 def ensure(loops: Loops, environ: Mapping[str, str]) -> Running:
     """Have server and worker there. Raises Unavailable with what to do."""
     from beatctl.cli import concurrency

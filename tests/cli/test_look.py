@@ -12,6 +12,7 @@ from beatctl.activities.home import Home
 from beatctl.activities.ledger import Ledger
 from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Row, Status, timestamp
 from beatctl.activities.run_files import TryFiles, beside
+from beatctl.worker.run_folder import EMBEDDED, RunFolder
 from beatctl.workflows.spec import Limits
 from tests.support import Beatctl, wait_until
 
@@ -212,6 +213,22 @@ def test_following_logs_prints_what_comes_and_ends_with_the_loop(kept: Kept) -> 
     rest, said = process.communicate(timeout=30)
     assert rest == "==> #4 evaluator <==\n3\n"
     assert (process.returncode, said) == (0, "")
+
+
+def test_following_logs_of_a_loop_that_does_not_go_on_says_why(kept: Kept) -> None:
+    ended = kept.status("k3f9")
+    running = {"state": "running", "outcome": None}
+    down = RunFolder(kept.beatctl.home, EMBEDDED).create().shut_down
+    down.touch()
+    kept.ledger.write(ended.model_copy(update={**running, "version": 1}))
+    process = kept.beatctl.popen("logs", "-f", "k3f9", cwd=kept.project)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "beatctl was shut down: k3f9 waits. Go on with: beatctl up -d\n"
+    kept.ledger.write(ended.model_copy(update={"state": "paused", "outcome": None, "reason": "asked", "version": 2}))
+    assert process.stderr.readline() == "k3f9 is paused: as asked Go on with: beatctl resume k3f9\n"
+    kept.ledger.write(ended.model_copy(update={"version": 3}))
+    assert process.communicate(timeout=30)[1] == ""
+    down.unlink()
 
 
 def test_leaving_the_logs_leaves_the_loop(kept: Kept) -> None:
