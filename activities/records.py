@@ -5,6 +5,7 @@ These models are what `show --json` and `status --json` print. How their fields 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -162,6 +163,31 @@ class Note(BaseModel):
     """The first whose prompt carries it; null: the next will."""
 
 
+class Pause(BaseModel):
+    """A pause, for whoever looks back."""
+
+    reason: str
+    after: int
+    """The latest iteration then."""
+    since: str
+    until: str | None = None
+    """null: it lasts, or the loop ended in it."""
+
+
+MOST_PAUSES = 50
+"""The newest are kept."""
+
+
+def with_pause(pauses: Sequence[Pause], reason: str, after: int, since: str) -> list[Pause]:
+    """`pauses` and one more that begins; what was open gives way to it."""
+    return [*pauses_over(pauses, since), Pause(reason=reason, after=after, since=since)][-MOST_PAUSES:]
+
+
+def pauses_over(pauses: Sequence[Pause], at: str) -> list[Pause]:
+    """`pauses` once the loop goes on."""
+    return [one if one.until else one.model_copy(update={"until": at}) for one in pauses]
+
+
 class Mark(BaseModel):
     """An iteration that counts: the baseline, or the best."""
 
@@ -257,6 +283,8 @@ class Status(BaseModel):
     """Between an end and going on, in all: no part of `elapsed_s`."""
     notes: list[Note] = []
     """What the user told the agent, oldest first: every prompt carries them."""
+    pauses: list[Pause] = []
+    """Oldest first."""
     warnings: list[str] = []
     """What of the folder could not be protected, in sentences."""
     sessions: list[Session] = []

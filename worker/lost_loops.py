@@ -24,7 +24,7 @@ from beatctl.activities.notify.happened import happened
 from beatctl.activities.notify.targets import kept
 from beatctl.activities.notify.telling import deliver
 from beatctl.activities.notify.texts import message
-from beatctl.activities.records import Status, timestamp
+from beatctl.activities.records import Status, timestamp, with_pause
 from beatctl.activities.tickets import overtake
 from beatctl.activities.workspace import release
 from beatctl.worker.connection import Connection, workflow_id
@@ -70,7 +70,7 @@ def _settle(home: Home, ledger: Ledger, loop: str) -> None:
     folder, status = home.loop(loop), ledger.status(loop)
     if status is None or status.state == "finished" or is_being_started(folder):
         return
-    now = told(status) if has_begun(folder, status) else given_up(status, time.time())
+    now = told(status, time.time()) if has_begun(folder, status) else given_up(status, time.time())
     forget_start(folder)
     log.warning("%s: %s", loop, now.detail)
     if folder.root.is_dir():
@@ -141,7 +141,7 @@ def given_up(status: Status, now: float) -> Status:
     )
 
 
-def told(status: Status) -> Status:
+def told(status: Status, now: float) -> Status:
     """A loop that the server does not know any more, as commands show it. Pure."""
     return status.model_copy(
         update={
@@ -151,6 +151,7 @@ def told(status: Status) -> Status:
             "somebody ended its workflow there. "
             f"Nothing of the loop is lost: beatctl resume {status.id} goes on from its ledger.",
             "now": "",
+            "pauses": with_pause(status.pauses, LOST, status.iteration, timestamp(now)),
             "version": status.version + 1,
         }
     )

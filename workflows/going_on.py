@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from beatctl.activities.records import Mark, Status
+from beatctl.activities.records import Mark, Status, pauses_over, timestamp
 from beatctl.workflows.edits import take_in
 from beatctl.workflows.iteration import Loop
 from beatctl.workflows.spec import Limits
@@ -38,6 +38,7 @@ def state_after(status: Status, limits: Limits, now: float, ticket: int) -> Loop
         tokens=status.tokens,
         warnings=list(status.warnings),
         sessions=[session.model_copy() for session in status.sessions],
+        pauses=pauses_over(status.pauses, timestamp(now)),
         notes=[note.model_copy() for note in status.notes],
         notes_kept=not status.notes,
         push=status.push,

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.notify.happened import Event, NotifyInput
-from beatctl.activities.records import AgentRow, Mark, Note, Outcome, Push, Row, State, Status, Wait, timestamp
+from beatctl.activities.records import AgentRow, Mark, Note, Outcome, Pause, Push, Row, State, Status, Wait, timestamp
 from beatctl.activities.sessions import Session
 from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
@@ -69,6 +69,7 @@ class LoopState(BaseModel):
     warnings: list[str] = []
     cooled: bool = False
     """The cooldown before the next iteration is over."""
+    pauses: list[Pause] = []
     notes: list[Note] = []
     sessions: list[Session] = []
     """With `--memory session`: what each agent's next run, in a pipeline of the same step, goes on with."""
@@ -203,6 +204,7 @@ class LoopState(BaseModel):
             base=self.base,
             edit_rows=self.edit_rows,
             idle_s=self.idle_s,
+            pauses=self.pauses,
             notes=[note.model_copy() for note in self.notes],
             warnings=self.warnings,
             sessions=[session.model_copy() for session in self.sessions],

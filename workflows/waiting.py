@@ -10,7 +10,7 @@ from temporalio import workflow
 
 from beatctl.activities.agents.spec import AgentSpec
 from beatctl.activities.notify.happened import Event
-from beatctl.activities.records import Wait, timestamp
+from beatctl.activities.records import Wait, pauses_over, timestamp, with_pause
 from beatctl.activities.run_agent import AgentResult
 from beatctl.workflows.agent_limits import Limit, is_over_at, is_worth_telling, words
 from beatctl.workflows.calls import Calls, heed_cancel
@@ -61,12 +61,14 @@ async def wait_for_resume(loop: Waiter, reason: str, detail: str) -> None:
     heed_cancel()
     state = loop.state
     state.state, state.reason, state.detail = "paused", reason, detail
+    state.pauses = with_pause(state.pauses, reason, state.iteration, timestamp(_clock(loop)))
     if state.asked == "pause":
         state.asked = None
     loop.resumed = False
     loop.changed()
     loop.tell("pause")
     await workflow.wait_condition(lambda: loop.resumed or state.asked == "stop")
+    state.pauses = pauses_over(state.pauses, timestamp(_clock(loop)))
     if state.asked == "stop":
         raise Stopped
     state.state, state.reason, state.detail = "running", None, ""

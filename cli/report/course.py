@@ -12,6 +12,7 @@ from beatctl.activities.records import Row, Status
 from beatctl.cli.lineage import is_edits
 
 _LONG_WAIT_S = 60.0
+_PAUSES = 10
 
 
 class Times(BaseModel):
@@ -38,6 +39,15 @@ class Wait(BaseModel):
     duration_s: float
 
 
+class Paused(BaseModel):
+    """A pause that is over."""
+
+    reason: str
+    after: int
+    """The latest iteration then."""
+    duration_s: float
+
+
 class Survived(BaseModel):
     """What went wrong on the way, or stopped it, and did not end the loop."""
 
@@ -56,6 +66,8 @@ class Survived(BaseModel):
     """Seconds of waiting for each agent's limits, where there were any."""
     met: dict[str, int] = {}
     """How often each agent met one."""
+    pauses: list[Paused] = []
+    """The newest ten."""
     waits: list[Wait] = []
     """The longest three of a minute and more, and longer than the cooldown."""
 
@@ -106,7 +118,9 @@ def survived(status: Status, rows: Sequence[Row]) -> Survived:
     cooldown_s = float(status.limits.get("cooldown_s") or 0.0)
     agents = [(row.iteration, row.agent) for row in rows if row.agent]
     least = max(_LONG_WAIT_S, 2 * cooldown_s)
-    waits = [gap for gap in _without_idle(_gaps(rows), status.idle_s) if gap.duration_s >= least]
+    pauses = _pauses(status)
+    gaps = _without_idle(_gaps(rows), status.idle_s)
+    waits = [gap for gap in gaps if gap.duration_s - _paused_before(gap.before, pauses) >= least]
     limits: dict[str, float] = {}
     met: dict[str, int] = {}
     for wait in (wait for row in rows for wait in row.waits):
@@ -122,8 +136,23 @@ def survived(status: Status, rows: Sequence[Row]) -> Survived:
         edits=[row.iteration for row in rows if is_edits(row)],
         limits=limits,
         met=met,
+        pauses=pauses[-_PAUSES:],
         waits=sorted(waits, key=lambda wait: -wait.duration_s)[:3],
     )
+
+
+def _paused_before(iteration: int, pauses: Sequence[Paused]) -> float:
+    return sum(pause.duration_s for pause in pauses if pause.after + 1 == iteration)
+
+
+def _pauses(status: Status) -> list[Paused]:
+    found = []
+    for pause in status.pauses:
+        since, until = _unix(pause.since), _unix(pause.until or "")
+        if since is not None and until is not None:
+            seconds = round(max(0.0, until - since), 3)
+            found.append(Paused(reason=pause.reason, after=pause.after, duration_s=seconds))
+    return found
 
 
 def _gaps(rows: Sequence[Row]) -> list[Wait]:

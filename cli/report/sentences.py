@@ -128,6 +128,7 @@ def survived(report: Report) -> list[str]:
         times = _count(found.met[agent], "time")
         waited = f": {in_words(int(waited_s))} waited for the reset" if waited_s >= 1 else ""
         lines.append(f"{visible(agent)} met its limit {times}{waited}")
+    lines += [f"{in_words(int(one.duration_s))} paused after #{one.after}: {one.reason}" for one in found.pauses]
     lines += [f"{in_words(wait.duration_s)} of waiting before #{wait.before}" for wait in found.waits]
     return lines
 

@@ -37,6 +37,11 @@ def test_with_the_servers_data_deleted_the_loop_says_so_and_resume_goes_on_from_
     assert [row["verdict"] for row in rows] == ["baseline", "keep", "keep", "keep"]
     assert [row["agent"]["adopted"] for row in rows[1:]] == [False, True, False]
     assert (status["best"]["score"], repo.read("n")) == (37, "37\n")
+    # In the morning the report has it.
+    assert [(one["reason"], one["after"], one["until"] is None) for one in status["pauses"]] == [
+        ("server-lost", 1, False)
+    ]
+    assert "paused after #1: server-lost" in loops.beatctl("report", loop, cwd=repo.folder, expect=0).stdout
 
 
 def test_with_the_servers_data_deleted_before_the_first_score_no_loop_is_taken_for_one_that_never_began(

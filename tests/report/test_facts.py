@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Note, timestamp
+from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Note, pauses_over, timestamp, with_pause
 from beatctl.cli.report import sentences, tsv
 from beatctl.cli.report.axis import axis_for, ticks
 from beatctl.cli.report.model import made
@@ -93,6 +93,23 @@ def test_time_is_told_by_what_it_went_into() -> None:
     assert [wait.before for wait in report_of(optimized(rows, elapsed_s=4060.0)).survived.waits] == [2]
     going = report_of(optimized(rows, elapsed_s=4100.0, state="running", outcome=None)).times
     assert (going.under_way_s, going.waiting_s) == (50.0, 3940.0)
+
+
+def test_a_pause_is_told_with_its_reason_and_not_as_a_wait_too() -> None:
+    rows = [
+        row(0, "baseline", 5.0, started_at=timestamp(STARTED)),
+        row(1, "keep", 4.0, parent=0, started_at=timestamp(STARTED + 60)),
+        row(2, "keep", 3.0, parent=1, started_at=timestamp(STARTED + 4_000)),
+    ]
+    pauses = with_pause([], "no-space", 1, timestamp(STARTED + 120))
+    pauses = with_pause(pauses, "server-lost", 1, timestamp(STARTED + 3_000))
+    over = pauses_over(pauses, timestamp(STARTED + 3_990))
+    told = "\n".join(sentences.survived(report_of(optimized(rows, pauses=over, elapsed_s=4_000.0))))
+    assert told == "48m paused after #1: no-space\n16m 30s paused after #1: server-lost"
+    assert "server-lost" not in str(report_of(optimized(rows, pauses=pauses)).survived)  # it lasts: the head says it
+    for number in range(60):
+        pauses = with_pause(pauses, "asked", number, timestamp(STARTED + 5_000 + number))
+    assert (len(pauses), pauses[-1].after) == (50, 59)
 
 
 def test_time_between_an_end_and_going_on_is_no_wait() -> None:
