@@ -17,8 +17,10 @@ import pytest
 from beatctl.cli.app import run
 from beatctl.worker import embedded_server
 from beatctl.worker.run_folder import RunFolder, read_json
-from tests.loops.conftest import Repository
+from tests.loops.conftest import repository
 from tests.support import Beatctl, Done, clean_environment, processes_of, remove_tree, wait_until
+
+__all__ = ["hosts", "repository"]
 
 
 @dataclass
@@ -108,8 +110,3 @@ def hosts(server_program: str | None) -> Iterator[Hosts]:
         server.terminate()
         server.wait(30)
         remove_tree(folder)
-
-
-@pytest.fixture
-def repository(place: Path, environment: dict[str, str]) -> Repository:
-    return Repository(place / "repo", environment)

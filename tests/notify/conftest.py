@@ -6,13 +6,14 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.loops.conftest import Loops, Repository
-from tests.support import Beatctl, wait_until
+from tests.loops.conftest import loops, own_loops, repository
+from tests.support import wait_until
+
+__all__ = ["loops", "own_loops", "receiver", "repository"]
 
 
 class Receiver:
@@ -71,18 +72,3 @@ def receiver() -> Iterator[Receiver]:
     made = Receiver()
     yield made
     made.close()
-
-
-@pytest.fixture
-def repository(place: Path, environment: dict[str, str]) -> Repository:
-    return Repository(place / "repo", environment)
-
-
-@pytest.fixture
-def loops(shared_beatctl: Beatctl, repository: Repository) -> Loops:
-    return Loops(shared_beatctl, repository)
-
-
-@pytest.fixture
-def own_loops(beatctl: Beatctl, repository: Repository) -> Loops:
-    return Loops(beatctl, repository)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -17,8 +16,10 @@ from beatctl.cli.schedule.server import see
 from beatctl.worker.connection import connect
 from beatctl.worker.hosts import this_host
 from beatctl.worker.local import ensure_running
-from tests.loops.conftest import Loops, Repository
+from tests.loops.conftest import Loops, Repository, repository
 from tests.support import Beatctl
+
+__all__ = ["host", "own_host", "repository"]
 
 T = TypeVar("T")
 
@@ -48,11 +49,6 @@ class Host(Loops):
             return await work(await connect(running.connection, environ=self.beatctl.environ))
 
         return asyncio.run(reach())
-
-
-@pytest.fixture
-def repository(place: Path, environment: dict[str, str]) -> Repository:
-    return Repository(place / "repo", environment)
 
 
 @pytest.fixture
