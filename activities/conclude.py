@@ -53,16 +53,15 @@ class CloseInput(BaseModel):
 class Kept(BaseModel):
     """How a loop stands by what is on disk."""
 
-    status: Status
+    status: Status | None
+    """None: the ledger has no such loop."""
     ticket: int
     """The number of its latest step."""
 
 
 def look_up(home: Home, ledger: Ledger, loop: str) -> Kept:
     """How the loop stands by the ledger, for a workflow that knows less."""
-    status = ledger.status(loop)
-    assert status is not None, loop
-    return Kept(status=status, ticket=last_ticket(home.loop(loop)))
+    return Kept(status=ledger.status(loop), ticket=last_ticket(home.loop(loop)))
 
 
 def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str | None:
@@ -111,9 +110,11 @@ def _trailers(row: Row) -> dict[str, str]:
     return trailers
 
 
-def publish_status(ledger: Ledger, status: Status) -> None:
-    """Make a loop's status readable without the server."""
-    ledger.write(status)
+def publish_status(ledger: Ledger, status: Status) -> int | None:
+    """Make a loop's status readable without the server. Returns the version of the one there where that is newer,
+    and no end: that one stays."""
+    newer = ledger.write(status)
+    return newer if newer is not None and ledger.ended_with(status.id) is None else None
 
 
 def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
@@ -124,6 +125,8 @@ def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
         _give_back(home, before)
         return before
     status, rows = given.status, [given.row] if given.row is not None else []
+    if before is not None and before.version > status.version:  # an end is the last word, whatever was counted
+        status = status.model_copy(update={"version": before.version})
     try:
         if given.opened:
             workspace = Workspace.load(loop)
@@ -149,7 +152,9 @@ def _captured_once(workspace: Workspace, loop: LoopFolder, name: str) -> str:
     anew: it would be empty, under the same name."""
     note = loop.interrupted
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return str(json.loads(note.read_text(encoding="utf-8"))["snapshot"])
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        if noted["name"] == name:  # else of an end that the server has forgotten
+            return str(noted["snapshot"])
     captured = workspace.capture(name, f"beatctl: {loop.id} interrupted")
     draft = note.with_suffix(".part")
     draft.write_text(json.dumps({"name": name, "snapshot": captured.snapshot}), encoding="utf-8")

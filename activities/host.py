@@ -148,9 +148,10 @@ class Activities:
         return conclude.look_up(self._home, self._ledger, loop)
 
     @activity.defn(no_thread_cancel_exception=True)
-    def publish_status(self, status: Status) -> None:
-        conclude.publish_status(self._ledger, status)
+    def publish_status(self, status: Status) -> int | None:
+        newer = conclude.publish_status(self._ledger, status)
         self._turns.heard(status)
+        return newer
 
     @activity.defn(no_thread_cancel_exception=True)
     def close_workspace(self, given: CloseInput) -> Status:

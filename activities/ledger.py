@@ -79,12 +79,12 @@ class Ledger:
             )
             return done.rowcount == 1
 
-    def reopen(self, status: Status, ended: int) -> bool:
-        """Record that a loop which ended with the version `ended` goes on. False where it is another by now."""
+    def replace(self, status: Status, known: int) -> bool:
+        """Write a status that rests on the one of version `known`. False where it is another by now."""
         with self._transaction(lasting=True) as db:
             done = db.execute(
                 "update loops set version = ?, status = ? where loop = ? and version = ?",
-                (status.version, status.model_dump_json(), status.id, ended),
+                (status.version, status.model_dump_json(), status.id, known),
             )
             return done.rowcount == 1
 
@@ -94,20 +94,33 @@ class Ledger:
             db.execute("delete from loops where loop = ?", (loop,))
             db.execute("delete from rows where loop = ?", (loop,))
 
-    def write(self, status: Status, *rows: Row, lasting: bool = False) -> None:
-        """Upsert rows and the status they lead to, together; a status older than what is there is passed over.
+    def write(self, status: Status, *rows: Row, lasting: bool = False) -> int | None:
+        """Upsert rows and the status they lead to, together; a status older than what is there is passed over: then the
+        version that is there is returned.
 
-        `lasting`: on the disk itself when this returns, which takes it some milliseconds.
+        One that tells of more iterations is never the older: where the server has forgotten signals, it has counted
+        fewer changes. `lasting`: on the disk itself when this returns, which takes it some milliseconds.
         """
         with self._transaction(lasting=lasting) as db:
             db.executemany(
                 "insert into rows (loop, iteration, row) values (?, ?, ?) on conflict do update set row = excluded.row",
                 [(status.id, row.iteration, row.model_dump_json()) for row in rows],
             )
-            db.execute(
-                "update loops set version = ?, status = ? where loop = ? and version <= ?",
-                (status.version, status.model_dump_json(), status.id, status.version),
+            done = db.execute(
+                "update loops set version = max(version, :version), "
+                "status = json_set(:status, '$.version', max(version, :version)) where loop = :loop "
+                "and (version <= :version or json_extract(status, '$.iteration') < :iteration)",
+                {
+                    "version": status.version,
+                    "status": status.model_dump_json(),
+                    "loop": status.id,
+                    "iteration": status.iteration,
+                },
             )
+            if done.rowcount:
+                return None
+            there = db.execute("select version from loops where loop = ?", (status.id,)).fetchone()
+            return None if there is None else int(there[0])
 
     def status(self, loop: str) -> Status | None:
         found = self._connection().execute("select status from loops where loop = ?", (loop,)).fetchone()
@@ -132,6 +145,15 @@ class Ledger:
         words = "select row from rows where loop = ? and iteration = ?"
         found = self._connection().execute(words, (loop, iteration)).fetchone()
         return Row.model_validate_json(found[0]) if found else None
+
+    def has(self, loop: str) -> bool:
+        return self._connection().execute("select 1 from loops where loop = ?", (loop,)).fetchone() is not None
+
+    def ended_with(self, loop: str) -> int | None:
+        """The version of the status with which a loop has ended; None while it has not."""
+        words = "select version from loops where loop = ? and json_extract(status, '$.state') = 'finished'"
+        found = self._connection().execute(words, (loop,)).fetchone()
+        return None if found is None else int(found[0])
 
     def newest(self, loop: str) -> int:
         """The number of a loop's last row; -1 where it has none."""

@@ -104,6 +104,9 @@ class AgentResult(BaseModel):
     lost: int = 0
     waited_s: float = 0.0
     """For its turn, before it started."""
+    known_version: int = 0
+    """Of an `unstarted` one: that of the loop's status in the ledger, which is newer where the server has forgotten
+    signals. A decision that rests on an older one would be sent back for ever."""
     prompt_problem: str | None = None
     """Why the user's template could not be used: beatctl's own prompt was sent."""
 
@@ -163,7 +166,8 @@ async def run_agent(home: Home, ledger: Ledger, spawner: Spawner, turns: Turns, 
         except _Edited as edited:
             return AgentResult(status="edited", edits=edited.paths[:20])
         except NotStarted:
-            return AgentResult(status="unstarted")
+            status = await asyncio.to_thread(ledger.status, given.loop)
+            return AgentResult(status="unstarted", known_version=status.version if status is not None else 0)
     result = await asyncio.to_thread(_read, given, finished, last_message, loop)
     return result.model_copy(update={"waited_s": turn.waited_s, "prompt_problem": problem})
 

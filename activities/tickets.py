@@ -34,6 +34,8 @@ class Ticket(BaseModel):
     """Grows with each step, for as long as the loop is there."""
     iteration: int
     """The iteration it belongs to, which has no row yet."""
+    version: int = 0
+    """That of the loop's status: one that is older has not ended the loop."""
 
 
 class Hold:
@@ -52,20 +54,28 @@ class Hold:
         """Keep every other step of the loop out. Waits for the one that writes; blocks.
 
         Raises ApplicationError: `overtaken` when a later step or attempt has begun, and, unless `concluded` allows for
-        it, `behind` when the ledger has the step's iteration already, since the server's data is older than the ledger.
+        it, `behind` when the ledger has the step's iteration or the loop's end already, since the server's data is
+        older than the ledger, or when it has no such loop, whose start was given up after the server had heard of it.
         """
         if self._ticket is None:
             yield
             return
         with locked(self._folder.ticket):
             self._begin(self._ticket)
-            if not concluded and self._ledger.newest(self._folder.id) >= self._ticket.iteration:
+            if not concluded and self._is_behind(self._ticket):
                 raise ApplicationError(
-                    f"The ledger has #{self._ticket.iteration} of {self._folder.id} already",
+                    f"The ledger has #{self._ticket.iteration} of {self._folder.id} already, or its end",
                     type="behind",
                     non_retryable=True,
                 )
             yield
+
+    def _is_behind(self, ticket: Ticket) -> bool:
+        loop = self._folder.id
+        if ticket.iteration == 0 and not self._ledger.has(loop):
+            return True
+        ended = self._ledger.ended_with(loop)
+        return self._ledger.newest(loop) >= ticket.iteration or (ended is not None and ended >= ticket.version)
 
     def _begin(self, ticket: Ticket) -> None:
         mine, noted = [ticket.number, self._attempt], read_note(self._folder.ticket)

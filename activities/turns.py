@@ -148,22 +148,28 @@ class Turn:
         """Wait for the turn, with the reason where people look. Raises NotStarted."""
         if self._inside:
             return
+        came = await asyncio.to_thread(self._came)
         if self._turnstile.entered(self._loop.id):
             self._inside = True
+            if came is not None:  # in the worker before this one
+                self.waited_s = round(max(0.0, time.time() - came), 3)
             return
         try:
-            await self._wait(beat)
+            await self._wait(beat, came)
         except NotStarted:
             await asyncio.to_thread(_forget, self._loop.now)
             raise
         await asyncio.to_thread(_forget, self._loop.now)
 
-    async def _wait(self, beat: Beat) -> None:
+    def _came(self) -> float | None:
+        """When this run joined the line, where it did so before."""
+        note = told(self._loop.now)
+        return note.since if note is not None and note.waiting and note.run == str(self._run) else None
+
+    async def _wait(self, beat: Beat, came: float | None) -> None:
         waiter: Waiter | None = None
         stopping = asyncio.create_task(activity.wait_for_worker_shutdown())
         try:
-            note = await asyncio.to_thread(told, self._loop.now)
-            came = note.since if note is not None and note.waiting and note.run == str(self._run) else None
             waiter = self._turnstile.join(self._loop.id, came, self._word.as_of if self._word else None)
             if await self._word_is_old():
                 self._turnstile.send_back(waiter)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from beatctl.activities.agents.spec import AgentSpec
+    from beatctl.activities.home import LoopFolder
     from beatctl.activities.records import Status
     from beatctl.activities.reopen_workspace import Found
     from beatctl.cli.notifications import Notifications
@@ -258,7 +259,7 @@ def _started(loops: Loops, plan: Plan, spec: LoopSpec, running: Running, environ
     from beatctl.workflows.state import LoopInput
 
     status, root = plan.status, Path(plan.spec.worktree)
-    if not loops.ledger.reopen(plan.state.status(spec, time.time()), status.version):
+    if not loops.ledger.replace(plan.state.status(spec, time.time()), status.version):
         raise Usage(f"Loop {status.id} goes on already: beatctl watch {status.id}")
     asked_server = claimed = False
     try:
@@ -306,15 +307,27 @@ def go_on_from_ledger(loops: Loops, status: Status, typed: TypedLimits) -> Statu
     spec = spec.model_copy(update=starting.placed(loops, running, status.id))
     opened = loops.ledger.newest(status.id) >= 0
     with being_started(folder):
+        starting.claim_folder(loops, Path(spec.worktree), status.id)
         if not folder.environment.exists():
             starting.write_folder(loops, status.id, Path(spec.directory))
         state = caught_up(status, time.time(), last_ticket(folder), opened=opened)
         asked = state.asked if state.asked == "stop" else None  # a pause is over: that is what was typed
         told = targets.kept(folder.notify)
-        known = {"limits": limits, "asked": asked, "notify": told.on if told is not None else None}
+        known: dict[str, Any] = {"limits": limits, "asked": asked, "notify": told.on if told is not None else None}
+        if opened and _is_closed(folder):  # it had ended, and what was to go on with it died before it began
+            known["reopen"] = True
         given = LoopInput(spec=spec, state=state.model_copy(update=known))
         service.with_client(running, environ, lambda client: starting.start_workflow(client, loops, given, again=True))
     return until(loops, status.id, lambda now: now.version > status.version)
+
+
+def _is_closed(folder: LoopFolder) -> bool:
+    from beatctl.activities.workspace import Workspace, WorkspaceProblem
+
+    try:
+        return Workspace.load(folder).closed
+    except WorkspaceProblem:
+        return False  # the loop pauses with its words
 
 
 def _wait_for_the_end(loops: Loops, status: Status, running: Running, environ: Mapping[str, str]) -> None:

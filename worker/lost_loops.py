@@ -75,7 +75,8 @@ def _settle(home: Home, ledger: Ledger, loop: str) -> None:
     log.warning("%s: %s", loop, now.detail)
     if folder.root.is_dir():
         overtake(folder)
-    ledger.write(now, lasting=True)
+    if not ledger.replace(now, status.version):  # somebody was quicker
+        return
     if now.state == "finished":
         folder.forget_secrets()
         release(home, Path(status.worktree or status.directory), loop)

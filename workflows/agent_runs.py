@@ -94,6 +94,8 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, 
             return agent, result
         take_back(it, new_notes)
         if result.status == "unstarted":
+            it.not_run(kind)
+            state.version = max(state.version, result.known_version)
             heed_cancel()
             raise Undecided
         if result.status == "edited":

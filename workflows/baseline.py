@@ -58,6 +58,7 @@ async def baseline(loop: Loop, it: Experiment) -> tuple[Reason, str] | None:
     state.opened = state.cooled = True
     row = it.row(loop, None)
     state.count(row)
+    it.written = row
     status = state.status(loop.spec, loop.time())
     label = ConcludeInput(row=row, status=status, label=it.ref, restore=opened.baseline, keep=it.left())
     snapshot = await loop.calls.conclude(label)

@@ -61,7 +61,10 @@ class Calls:
         self._ticket = ticket
 
     async def _sure(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """The call's result, however often the workspace has to be mended before there is one."""
+        """The call's result, however often the workspace has to be mended before there is one.
+
+        Each call of an activity that the server retries is a step of its own: its attempts are counted anew.
+        """
         while True:
             try:
                 return await call()
@@ -103,20 +106,19 @@ class Calls:
     async def reopen(self, base: str | None, after: int, keep: str) -> Reopened:
         """See ReopenInput."""
         spec = self._spec
-        given = ReopenInput(
-            loop=spec.id,
-            worktree=spec.worktree,
-            allow_large=spec.allow_large,
-            task=task_of(spec),
-            base=base,
-            after=after,
-            keep=keep,
-            ticket=self._ticket(),
-        )
         return await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.reopen_workspace,
-                given,
+                ReopenInput(
+                    loop=spec.id,
+                    worktree=spec.worktree,
+                    allow_large=spec.allow_large,
+                    task=task_of(spec),
+                    base=base,
+                    after=after,
+                    keep=keep,
+                    ticket=self._ticket(),
+                ),
                 start_to_close_timeout=timedelta(hours=2),
                 heartbeat_timeout=_HEARTBEAT,
                 retry_policy=_QUICK,
@@ -136,7 +138,7 @@ class Calls:
         as_of: int | None,
         not_after: float | None,
     ) -> AgentResult:
-        step, ticket = f" step {standing.step}" if self._spec.steps else "", self._ticket()
+        step = f" step {standing.step}" if self._spec.steps else ""
         return await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_agent,
@@ -151,7 +153,7 @@ class Calls:
                     session=session,
                     as_of=as_of,
                     not_after=not_after,
-                    ticket=ticket,
+                    ticket=self._ticket(),
                 ),
                 start_to_close_timeout=_NO_LIMIT,  # the shim keeps the run's own; its wait for a turn has none
                 heartbeat_timeout=_HEARTBEAT,
@@ -164,7 +166,6 @@ class Calls:
     async def run_evaluator(
         self, command: str, iteration: int, run: str, timeout_s: float, *, scored: bool, untouched: bool
     ) -> EvaluatorResult:
-        ticket = self._ticket()
         result = await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_evaluator,
@@ -177,7 +178,7 @@ class Calls:
                     directory=self._spec.directory,
                     scored=scored,
                     untouched=untouched,
-                    ticket=ticket,
+                    ticket=self._ticket(),
                 ),
                 start_to_close_timeout=_NO_LIMIT,  # as an agent's
                 heartbeat_timeout=_HEARTBEAT,
@@ -191,7 +192,7 @@ class Calls:
         return result
 
     async def run_setup(self, command: str) -> EvaluatorResult:
-        spec, ticket = self._spec, self._ticket()
+        spec = self._spec
         result = await self._begin(
             lambda: workflow.execute_activity_method(
                 Activities.run_setup,
@@ -203,7 +204,7 @@ class Calls:
                     timeout_s=spec.setup_timeout_s,
                     directory=spec.directory,
                     scored=False,
-                    ticket=ticket,
+                    ticket=self._ticket(),
                 ),
                 start_to_close_timeout=_limit(spec.setup_timeout_s),
                 heartbeat_timeout=_HEARTBEAT,
@@ -258,8 +259,9 @@ class Calls:
         """How the loop stands by the ledger."""
         return await _locally(Activities.look_up, self._spec.id, summary="look into the ledger", retry=_ADOPT)
 
-    async def publish(self, status: Status) -> None:
-        await _start_locally(Activities.publish_status, status, f"status: {status.state}", _QUICK)
+    async def publish(self, status: Status) -> int | None:
+        """The version that is in the ledger, where that is newer."""
+        return await _start_locally(Activities.publish_status, status, f"status: {status.state}", _QUICK)
 
     async def close(self, given: CloseInput) -> Status:
         """Tried for as long as it takes: a loop whose end nobody wrote down would hold its folder for ever."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from beatctl.workflows.evaluating import measure
-from beatctl.workflows.iteration import Edited, Experiment, Loop, mark
+from beatctl.workflows.iteration import Edited, Loop, begun, mark
 from beatctl.workflows.verdict import Judgement, judge_retry, score_of
 
 
 async def take_in(loop: Loop, paths: list[str]) -> None:
     """Take the edits as a snapshot and score it, whatever it comes to: what the user did stays."""
     state, spec = loop.state, loop.spec
-    it = loop.current = Experiment(state.iteration + 1, loop.time(), changed=True, edits=True)
+    it = loop.current = begun(loop)
+    it.changed = it.edits = True
     it.summary = f"your edits: {', '.join(paths[:5])}"
     assert state.base is not None
     while True:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from beatctl.activities.records import AgentRow, EvaluatorRow, Mark, Row, sum_of_steps, timestamp, with_interrupted
 from beatctl.activities.run_evaluator import EvaluatorResult
+from beatctl.workflows.state import PutOff
 from beatctl.workflows.verdict import Judgement
 from beatctl.workflows.waiting import Waiter
 
@@ -83,6 +84,13 @@ class Experiment:
     def name(self) -> str:
         return str(self.number)
 
+    def not_run(self, kind: str) -> None:
+        """Nothing has begun under the last name of this kind: the next run has it again."""
+        self.runs[kind] -= 1
+
+    def put_off(self) -> PutOff:
+        return PutOff(iteration=self.number, runs={kind: n for kind, n in self.runs.items() if n}, lefts=self.lefts)
+
     def left(self) -> str:
         """A ref's name for what the next restore would lose, each its own: `12-left`, `12-left2`, …"""
         self.lefts += 1
@@ -127,6 +135,17 @@ class Experiment:
             waits=list(waits),
             notes=self.notes,
         )
+
+
+def begun(loop: Loop) -> Experiment:
+    """The next iteration; of one that was put off, with what has run in it not taken for what is to run."""
+    state = loop.state
+    number, before = state.iteration + 1, state.put_off
+    state.put_off = None
+    it = Experiment(number, loop.time())
+    if before is not None and before.iteration == number:
+        it.runs, it.lefts = dict(before.runs), before.lefts
+    return it
 
 
 def mark(it: Experiment) -> Mark:

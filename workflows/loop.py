@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from beatctl.workflows.edits import take_in
     from beatctl.workflows.evaluating import evaluate
     from beatctl.workflows.going_on import caught_up, reopen
-    from beatctl.workflows.iteration import Edited, Experiment, Undecided, mark
+    from beatctl.workflows.iteration import Edited, Experiment, Undecided, begun, mark
     from beatctl.workflows.notifying import Notifier
     from beatctl.workflows.spec import Limits
     from beatctl.workflows.state import LoopInput, LoopState
@@ -163,6 +163,8 @@ class LoopWorkflow:
             return await self._work()
         except Behind:
             kept = await self.calls.look_up()
+        if kept.status is None:
+            return "error", "Its start was given up: the ledger does not know it."
         if kept.status.state == "finished":
             raise Ended(kept.status)
         notify, tellings = self.state.notify, self.state.tellings
@@ -209,13 +211,15 @@ class LoopWorkflow:
                 await take_in(self, edits)
 
     async def _iterate(self) -> None:
-        it = self.current = Experiment(self.state.iteration + 1, self.time())
+        it = self.current = begun(self)
         try:
             it.judgement = await run_agents(self, it) or await evaluate(self, it)
         except Undecided:
+            self.state.put_off = it.put_off()
             self.current, self.state.cooled = None, True
             return
         except Edited as edited:
+            self.state.put_off = it.put_off()
             edits = edited.paths
             if it.agents:  # an agent ran: its work is in the snapshot, and judged by nobody
                 it.judgement = Judgement("inconclusive", f"files were edited {edited.when}")
@@ -342,7 +346,7 @@ class LoopWorkflow:
         """The next step's."""
         self.state.ticket += 1
         number = self.current.number if self.current is not None else self.state.iteration + 1
-        return Ticket(number=self.state.ticket, iteration=number)
+        return Ticket(number=self.state.ticket, iteration=number, version=self.state.version)
 
     def time(self) -> float:
         return self.state.time(workflow.now().timestamp())
@@ -372,9 +376,13 @@ class LoopWorkflow:
             await workflow.wait_condition(lambda: self.state.version > self._published)
             version = self.state.version
             try:
-                await self.calls.publish(self.state.status(self.spec, self.time()))
+                newer = await self.calls.publish(self.state.status(self.spec, self.time()))
             except FailureError as error:
                 if is_cancelled_exception(error):
                     return
                 workflow.logger.warning("status not written: %s", error)
+                newer = None
             self._published = max(self._published, version)
+            if newer is not None:  # the server has forgotten what was counted
+                self.state.version = max(self.state.version, newer)
+                self.changed()

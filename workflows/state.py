@@ -15,6 +15,16 @@ from beatctl.workflows.spec import Limits, LoopSpec
 from beatctl.workflows.stopping import Progress, Reason
 
 
+class PutOff(BaseModel):
+    """An iteration that was begun and judged by nobody: its limit was waited for, then something else came first."""
+
+    iteration: int
+    runs: dict[str, int]
+    """How many runs of each kind have begun in it: those that follow have names of their own."""
+    lefts: int
+    """How many names were given to what was undone."""
+
+
 class LoopState(BaseModel):
     """Counters, limits, best and pause. Times are unix seconds by the workflow's clock."""
 
@@ -67,6 +77,7 @@ class LoopState(BaseModel):
     """When the agent's limit is over, while the fallback works."""
     ended_at: float | None = None
     warnings: list[str] = []
+    put_off: PutOff | None = None
     cooled: bool = False
     """The cooldown before the next iteration is over."""
     pauses: list[Pause] = []

@@ -123,6 +123,11 @@ class Workspace:
         return self._state.known.tree
 
     @property
+    def closed(self) -> bool:
+        """Whether the loop has ended with it: nothing of the repository is protected until it is opened again."""
+        return self._state.closed
+
+    @property
     def warnings(self) -> list[str]:
         """What could not be protected, in sentences for the user."""
         return self._state.warnings

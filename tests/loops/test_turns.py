@@ -16,7 +16,8 @@ from beatctl.activities.doing import told
 from beatctl.cli.limit_options import TypedLimits
 from beatctl.cli.start_options import Typed
 from tests.crowd import start_all
-from tests.loops.conftest import Repository
+from tests.loops.conftest import Loops, Repository
+from tests.loops.test_agent_limits import Agents
 from tests.support import Beatctl, wait_until
 
 # Crowds of loops, one crowd at a time: beside each other they miss heartbeats on two cores.
@@ -289,6 +290,56 @@ def test_edits_made_while_a_candidate_waits_to_be_measured_are_not_overwritten(c
     rows = crowd.do("show", second)
     assert [row["verdict"] for row in rows] == ["baseline", "inconclusive", "keep"]
     assert (folder / "mine.txt").read_text() == "mine\n"
+
+
+def test_edits_made_while_a_candidate_waits_are_not_overwritten_though_the_worker_is_killed_meanwhile(
+    crowd: Crowd,
+) -> None:
+    crowd.up(agents=0)
+    first, second = crowd.start(2)
+    wait_until(lambda: len(crowd.begun("agent")) == 2, "two agents")
+    release = crowd.hold()
+    crowd.go(first)
+    wait_until(lambda: crowd.begun("evaluator").count(first) == 2, "the first's evaluator")
+    crowd.go(second)
+    wait_until(lambda: crowd.waiting() == [second], "the second waits for it")
+    folder = Path(crowd.status(second)["directory"])
+    (folder / "mine.txt").write_text("mine\n")
+    crowd.beatctl("down", cwd=crowd.place, expect=0)
+    release()
+    crowd.up(agents=0, evaluators=0)  # its turn has come at once
+    over = ("paused", "finished")
+    wait_until(lambda: crowd.beatctl.look(second)["state"] in over, "the pause")
+    status = crowd.status(second)
+    assert (status["state"], status["reason"]) == ("paused", "edited")
+    assert (folder / "mine.txt").read_text() == "mine\n"
+    crowd.go()
+    crowd.do("resume", second)
+    crowd.all_finished()
+    assert (folder / "mine.txt").read_text() == "mine\n"
+
+
+def test_a_limit_that_was_waited_out_is_not_met_again_when_a_note_comes_while_the_next_run_waits_for_its_turn(
+    crowd: Crowd, place: Path, environment: dict[str, str]
+) -> None:
+    crowd.up(agents=1)
+    repository, agents = Repository(place / "limited", environment), Agents(place)
+    claude = agents.make("limit 5", "ok")
+    words = ("--eval", "cat n", "--minimize", "--agent", claude, "-n", "1")
+    limited = Loops(crowd.beatctl, repository)
+    crowd.beatctl.environ["BEATCTL_LIMIT_MARGIN_S"] = "1"
+    loop = limited.detached("lower n", *words)
+    limited.until(loop, "the limit", lambda s: (s["state"], s["reason"]) == ("waiting", "rate-limit"))
+    crowd.start(1)
+    wait_until(lambda: crowd.begun("agent"), "the other's agent")
+    limited.until(loop, "its wait for a turn", lambda s: (s["state"], s["reason"]) == ("waiting", "turn"))
+    limited.do("note", loop, "try harder")
+    crowd.go()
+    status = limited.finished(loop, timeout_s=60)
+    assert (len(agents.runs(claude)), status["cost_usd"], status["tokens"]) == (2, 0.04, 200)
+    (_, row) = limited.rows(loop)
+    assert (row["verdict"], len(row["waits"])) == ("keep", 1)
+    crowd.all_finished()
 
 
 def test_the_end_of_for_is_the_end_of_a_wait(crowd: Crowd) -> None:
