@@ -57,11 +57,31 @@ class Kept(BaseModel):
     """None: the ledger has no such loop."""
     ticket: int
     """The number of its latest step."""
+    taking_in: list[str] = []
+    """The user's edits that were being measured."""
 
 
 def look_up(home: Home, ledger: Ledger, loop: str) -> Kept:
     """How the loop stands by the ledger, for a workflow that knows less."""
-    return Kept(status=ledger.status(loop), ticket=last_ticket(home.loop(loop)))
+    folder, status = home.loop(loop), ledger.status(loop)
+    taking_in = edits_under_way(folder, status.iteration + 1) if status is not None else []
+    return Kept(status=status, ticket=last_ticket(folder), taking_in=taking_in)
+
+
+def edits_under_way(loop: LoopFolder, number: int) -> list[str]:
+    """The paths of the user's edits that were to be the row of this number, where they were taken as that."""
+    try:
+        return (Workspace.load(loop).edits_taken(str(number)) or [])[:20]
+    except (WorkspaceProblem, OSError):
+        return []
+
+
+def is_given_back(loop: LoopFolder) -> bool:
+    """Whether its folder was given back with its end, and not taken again since."""
+    try:
+        return Workspace.load(loop).is_closed
+    except (WorkspaceProblem, OSError):
+        return False  # the loop pauses with its words
 
 
 def conclude_iteration(home: Home, ledger: Ledger, given: ConcludeInput) -> str | None:
@@ -131,7 +151,7 @@ def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
         if given.opened:
             workspace = Workspace.load(loop)
             if given.interrupted is not None and given.restore is not None:
-                left = _captured_once(workspace, loop, given.interrupted)
+                left = captured_once(workspace, loop, given.interrupted)
                 rows = [row.model_copy(update={"snapshot": row.snapshot or left}) for row in rows]
             if given.restore is not None and not workspace.edits():
                 workspace.restore(given.restore, keep=None, child_ran=False)
@@ -147,7 +167,7 @@ def close_workspace(home: Home, ledger: Ledger, given: CloseInput) -> Status:
     return status
 
 
-def _captured_once(workspace: Workspace, loop: LoopFolder, name: str) -> str:
+def captured_once(workspace: Workspace, loop: LoopFolder, name: str) -> str:
     """The snapshot of what an interrupted child left. Asked again after the tree was put back, it must not be taken
     anew: it would be empty, under the same name."""
     note = loop.interrupted

@@ -31,16 +31,19 @@ def lost_rows(ledger: Ledger, loop: LoopFolder, workspace: Workspace, below: int
     spec = json.loads(ledger.spec(loop.id) or "{}") if missing else {}
     if "agent" not in spec:  # nothing is missing, or the loop itself is none that the ledger knows
         return []
-    return [_row(loop, workspace, spec, number) for number in missing]
+    return [row_of(loop, workspace, spec, number) for number in missing]
 
 
-def _row(loop: LoopFolder, workspace: Workspace, spec: dict[str, Any], number: int) -> Row:
+def row_of(
+    loop: LoopFolder, workspace: Workspace, spec: dict[str, Any], number: int, *, without: frozenset[str] = frozenset()
+) -> Row:
+    """The row of this number. `without`: names of runs that are told of elsewhere."""
     held = workspace.trailers(str(number))
     # A pipeline that was ended between two steps has no other.
     for step in range(len(spec.get("steps") or []), 0, -1):
         held = held or workspace.trailers(f"{number}-step{step}")
     snapshot, trailers = held or (None, {})
-    runs = dict(_runs(loop.iteration(number)))
+    runs = {name: run for name, run in _runs(loop.iteration(number)) if name not in without}
     judging = {name: run for name, run in runs.items() if name.startswith("evaluator")}
     agent_runs = [_agent(spec, one, result) for name, (one, result) in runs.items() if name.startswith("agent")]
     began = min((result.started_at for _, result in runs.values()), default=0.0)

@@ -289,6 +289,10 @@ class Status(BaseModel):
     """What of the folder could not be protected, in sentences."""
     sessions: list[Session] = []
     """With `--memory session`: those that the agents' next runs go on with."""
+    waits: list[Wait] = []
+    """For limits, since the last row."""
+    runs_over: dict[str, int] = {}
+    """Of the iteration under way: agent runs, by kind, that a limit, a missing login or the like has ended."""
     notify_problems: list[str] = []
     """Where its latest message could not be sent to; `status` adds it, it is not in the ledger."""
     version: int = 0

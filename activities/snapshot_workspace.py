@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from beatctl.activities.home import Home
-from beatctl.activities.processes import StartFailed
+from beatctl.activities.home import Home, LoopFolder
+from beatctl.activities.processes import StartFailed, every_try
 from beatctl.activities.prompt import Task
 from beatctl.activities.text import clean
 from beatctl.activities.tickets import Ticket
@@ -58,6 +59,8 @@ class SnapshotInput(BaseModel):
     """False: the changes are the user's own, and so is what they did to the repository."""
     run: str | None = None
     """What tells the child's run from every other: its work is taken once."""
+    again: bool = False
+    """The user's edits were taken before the server forgot it: what their measuring leaves is no part of them."""
     ticket: Ticket | None = None
 
 
@@ -113,11 +116,28 @@ def open_workspace(home: Home, given: OpenInput) -> Opened:
 def snapshot_workspace(home: Home, given: SnapshotInput) -> Snapshot:
     """Undo what a child did to the repository, and take the files as a snapshot."""
     with told_as_problem():
-        workspace = Workspace.load(home.loop(given.loop))
-        capture = workspace.capture(given.name, given.message, child_ran=given.child_ran, run=given.run)
+        loop = home.loop(given.loop)
+        workspace = Workspace.load(loop)
+        capture = workspace.capture(
+            given.name,
+            given.message,
+            child_ran=given.child_ran,
+            run=given.run,
+            put_back=not (given.again or (given.run is not None and _is_worked_on(loop, given.name))),
+        )
         return Snapshot(
             snapshot=capture.snapshot, tree=capture.tree, changed=capture.changed, repaired=told(capture.repaired)
         )
+
+
+def _is_worked_on(loop: LoopFolder, name: str) -> bool:
+    """Whether what comes after this snapshot works on the files already: a run that the server has forgotten, too."""
+    number, _, step = name.partition("-step")
+    for one in every_try(loop.iteration(int(number))):
+        later = step and (of := re.match(r"agent-step(\d+)", one.run.name)) and int(of[1]) > int(step)
+        if later or one.state() == "running":
+            return True
+    return False
 
 
 def told(repaired: list[str]) -> list[str]:

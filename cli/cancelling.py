@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beatctl.cli import service
@@ -116,37 +115,11 @@ def _tries(loops: Loops, loop: str) -> list[Try]:
 def _close_here(loops: Loops, status: Status) -> Status:
     """The server knows nothing (any more) of this loop: its start was cut short, or the server's data is gone. Close
     it in the ledger and give the folder back."""
-    from beatctl.activities.records import timestamp
+    from beatctl.activities.close_lost import close_lost
     from beatctl.activities.tickets import overtake
-    from beatctl.activities.workspace import Workspace, WorkspaceProblem, release
 
     folder = loops.folder(status.id)
     if folder.root.is_dir():
         overtake(folder)
     end_processes(loops, status.id)
-    detail = "Closed without the Temporal server, which does not know it."
-    held = status.best or status.baseline
-    if status.strategy == "optimize" and held is not None and held.snapshot:
-        try:
-            workspace = Workspace.load(folder)
-            workspace.restore(held.snapshot, keep="cancelled")
-            workspace.close()
-        except (WorkspaceProblem, OSError) as problem:
-            detail += f" The folder could not be put back: {problem}. Try: beatctl undo {status.id}"
-    now = time.time()
-    ended = status.model_copy(
-        update={
-            "state": "finished",
-            "outcome": "cancelled",
-            "reason": "cancelled",
-            "asked": None,
-            "detail": detail,
-            "now": "",
-            "ended_at": timestamp(now),
-            "version": status.version + 1,
-        }
-    )
-    loops.ledger.write(ended)
-    folder.forget_secrets()
-    release(loops.home, Path(status.worktree or status.directory), status.id)
-    return ended
+    return close_lost(loops.home, loops.ledger, status, time.time())

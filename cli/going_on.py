@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from beatctl.activities.agents.spec import AgentSpec
-    from beatctl.activities.home import LoopFolder
     from beatctl.activities.records import Status
     from beatctl.activities.reopen_workspace import Found
     from beatctl.cli.notifications import Notifications
@@ -293,6 +292,7 @@ def go_on_from_ledger(loops: Loops, status: Status, typed: TypedLimits) -> Statu
     Raises Usage, Unavailable.
     """
     from beatctl.activities.being_started import being_started
+    from beatctl.activities.conclude import edits_under_way, is_given_back
     from beatctl.activities.notify import targets
     from beatctl.activities.tickets import last_ticket
     from beatctl.cli.act import until
@@ -307,27 +307,23 @@ def go_on_from_ledger(loops: Loops, status: Status, typed: TypedLimits) -> Statu
     spec = spec.model_copy(update=starting.placed(loops, running, status.id))
     opened = loops.ledger.newest(status.id) >= 0
     with being_started(folder):
+        # It has it, but where a `resume` that was killed had not come to that.
         starting.claim_folder(loops, Path(spec.worktree), status.id)
         if not folder.environment.exists():
             starting.write_folder(loops, status.id, Path(spec.directory))
         state = caught_up(status, time.time(), last_ticket(folder), opened=opened)
         asked = state.asked if state.asked == "stop" else None  # a pause is over: that is what was typed
         told = targets.kept(folder.notify)
-        known: dict[str, Any] = {"limits": limits, "asked": asked, "notify": told.on if told is not None else None}
-        if opened and _is_closed(folder):  # it had ended, and what was to go on with it died before it began
-            known["reopen"] = True
+        known = {
+            "limits": limits,
+            "asked": asked,
+            "notify": told.on if told is not None else None,
+            "taking_in": edits_under_way(folder, status.iteration + 1),
+            "reopen": opened and is_given_back(folder),
+        }
         given = LoopInput(spec=spec, state=state.model_copy(update=known))
         service.with_client(running, environ, lambda client: starting.start_workflow(client, loops, given, again=True))
     return until(loops, status.id, lambda now: now.version > status.version)
-
-
-def _is_closed(folder: LoopFolder) -> bool:
-    from beatctl.activities.workspace import Workspace, WorkspaceProblem
-
-    try:
-        return Workspace.load(folder).closed
-    except WorkspaceProblem:
-        return False  # the loop pauses with its words
 
 
 def _wait_for_the_end(loops: Loops, status: Status, running: Running, environ: Mapping[str, str]) -> None:

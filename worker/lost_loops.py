@@ -1,4 +1,5 @@
 """Loops that the ledger has and the server does not: a start that was killed, or a server whose data is gone or older.
+Loops, too, that the server holds at a pause or a wait which the ledger knows to be over: its data was set back.
 
 The worker looks for them from time to time, and writes what it finds into the ledger, where every command reads it.
 Whom a loop tells of its pauses is told of this one by the worker: there is no workflow that could.
@@ -13,7 +14,8 @@ import sqlite3
 import time
 from pathlib import Path
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from beatctl.activities.being_started import CUT_SHORT, forget_start, has_begun, is_being_started
@@ -32,6 +34,8 @@ from beatctl.worker.connection import Connection, workflow_id
 log = logging.getLogger("beatctl.worker")
 
 _EVERY_S = 5.0
+_STATE = SearchAttributeKey.for_keyword("BeatctlState")
+_WAITING = ("paused", "waiting")
 _TRIES_AFTER_S = (0.0, 1.0, 4.0)
 LOST = "server-lost"
 """The reason of the pause."""
@@ -40,29 +44,53 @@ LOST = "server-lost"
 async def look_for_lost_loops(client: Client, home: Home, connection: Connection) -> None:
     """For as long as the worker lives. A loop is lost when it was so twice: a command may be in the middle of it."""
     ledger, suspected, telling = Ledger(home.ledger), set[str](), _Telling(home)
+    behind = set[str]()
     while True:
         await asyncio.sleep(_EVERY_S)
         try:
             unfinished = await asyncio.to_thread(ledger.unfinished) if home.ledger.exists() else []
             mine = [status for status in unfinished if status.connection == connection.label]
-            lost = {status.id for status in mine if status.reason != LOST and not await _is_known(client, status.id)}
+            found = {status.id: await _found(client, status.id) for status in mine if status.reason != LOST}
+            lost = {loop for loop, state in found.items() if state is None}
+            waits = {status.id for status in mine if status.state == "running" and found.get(status.id) in _WAITING}
+            for loop in waits & behind:
+                await _wake(client, ledger, loop)
+            behind = waits
             for loop in lost & suspected:
                 await asyncio.to_thread(_settle, home, ledger, loop)
             suspected = lost
             telling.of([status for status in mine if status.reason == LOST])
-        except (RPCError, OSError, sqlite3.Error) as problem:  # the server may be away; a disk may be full
-            suspected = set()
+        except (
+            RPCError,
+            WorkflowQueryFailedError,
+            OSError,
+            sqlite3.Error,
+        ) as problem:  # the server may be away; a disk may be full
+            suspected, behind = set(), set()
             log.debug("could not look for lost loops: %s", problem)
 
 
-async def _is_known(client: Client, loop: str) -> bool:
+async def _found(client: Client, loop: str) -> str | None:
+    """The loop's state as the server shows it; None where it does not run the loop."""
     try:
         found = await client.get_workflow_handle(workflow_id(loop)).describe()
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
-            return False
+            return None
         raise
-    return found.status == WorkflowExecutionStatus.RUNNING
+    return (
+        (found.typed_search_attributes.get(_STATE) or "") if found.status == WorkflowExecutionStatus.RUNNING else None
+    )
+
+
+async def _wake(client: Client, ledger: Ledger, loop: str) -> None:
+    """Have the loop look into its ledger, where that is ahead of the server: nobody would end that wait any more."""
+    handle = client.get_workflow_handle(workflow_id(loop))
+    seen: Status = await handle.query("status", result_type=Status)
+    known = await asyncio.to_thread(ledger.status, loop)
+    if known is not None and known.state != seen.state and known.version > seen.version:
+        log.warning("%s: the server's data is older than the ledger, from which it goes on", loop)
+        await handle.signal("look_into_ledger")
 
 
 def _settle(home: Home, ledger: Ledger, loop: str) -> None:

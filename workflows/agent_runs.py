@@ -93,6 +93,8 @@ async def _run_agent(loop: Loop, it: Experiment, step: int) -> tuple[AgentSpec, 
                     it.asides.append(aside)
             return agent, result
         take_back(it, new_notes)
+        if result.status not in ("unstarted", "edited"):
+            state.runs_over[kind] = it.runs[kind]
         if result.status == "unstarted":
             it.not_run(kind)
             state.version = max(state.version, result.known_version)

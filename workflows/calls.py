@@ -227,11 +227,19 @@ class Calls:
                 raise
             return ""  # a hint is no reason to fail
 
-    async def snapshot(self, name: str, *, child_ran: bool = True, run: str | None = None) -> Snapshot:
-        """`run`: see SnapshotInput."""
+    async def snapshot(
+        self, name: str, *, child_ran: bool = True, run: str | None = None, again: bool = False
+    ) -> Snapshot:
+        """`run`, `again`: see SnapshotInput."""
         message = f"beatctl: {self._spec.id} experiment {name}"
         given = SnapshotInput(
-            loop=self._spec.id, name=name, message=message, child_ran=child_ran, run=run, ticket=self._ticket()
+            loop=self._spec.id,
+            name=name,
+            message=message,
+            child_ran=child_ran,
+            run=run,
+            again=again,
+            ticket=self._ticket(),
         )
         return await self._begin(lambda: _locally(Activities.snapshot_workspace, given, summary=f"#{name} snapshot"))
 

@@ -7,15 +7,19 @@ from beatctl.workflows.iteration import Edited, Loop, begun, mark
 from beatctl.workflows.verdict import Judgement, judge_retry, score_of
 
 
-async def take_in(loop: Loop, paths: list[str]) -> None:
-    """Take the edits as a snapshot and score it, whatever it comes to: what the user did stays."""
+async def take_in(loop: Loop, paths: list[str], *, again: bool = False) -> None:
+    """Take the edits as a snapshot and score it, whatever it comes to: what the user did stays.
+
+    `again`: their snapshot was taken before the server forgot it; what measures it may run still.
+    """
     state, spec = loop.state, loop.spec
     it = loop.current = begun(loop)
     it.changed = it.edits = True
     it.summary = f"your edits: {', '.join(paths[:5])}"
     assert state.base is not None
     while True:
-        taken = await loop.calls.snapshot(it.name, child_ran=False)
+        taken = await loop.calls.snapshot(it.name, child_ran=False, again=again)
+        again = False
         it.take(taken.snapshot, it.name, taken.tree)
         try:
             it.evaluations = await measure(loop, it)

@@ -58,6 +58,7 @@ def caught_up(status: Status, now: float, ticket: int, *, opened: bool = True) -
     if not opened:
         state.baseline = state.best = state.base = state.first = None
         state.cooled = False
+    state.waits, state.runs_over = list(status.waits), dict(status.runs_over)
     state.idle_s, state.now = status.idle_s, "going on from the ledger"
     state.failures = status.failures
     if status.strategy == "retry":

@@ -138,13 +138,12 @@ class Experiment:
 
 
 def begun(loop: Loop) -> Experiment:
-    """The next iteration; of one that was put off, with what has run in it not taken for what is to run."""
+    """The next iteration, or again the one that was put off: what has run in it is not taken for what is to run."""
     state = loop.state
-    number, before = state.iteration + 1, state.put_off
-    state.put_off = None
-    it = Experiment(number, loop.time())
-    if before is not None and before.iteration == number:
-        it.runs, it.lefts = dict(before.runs), before.lefts
+    it = Experiment(state.iteration + 1, loop.time(), runs=dict(state.runs_over))
+    before, state.put_off = state.put_off, None
+    if before is not None and before.iteration == it.number:
+        it.runs, it.lefts = before.runs | state.runs_over, before.lefts
     return it
 
 

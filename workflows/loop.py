@@ -64,6 +64,7 @@ class LoopWorkflow:
         self._notifier = Notifier(self)
         self.resumed = False
         self.limits_changed = False
+        self.behind = False
         self._published = self.state.version
         self._shown = "running None"
         self.current: Experiment | None = None
@@ -103,6 +104,11 @@ class LoopWorkflow:
     @workflow.signal
     def notify_on(self, events: list[Event]) -> None:
         self.state.notify = events
+
+    @workflow.signal
+    def look_into_ledger(self) -> None:
+        """Sent by the worker: the server's data was set back to a pause or a wait that is over."""
+        self.behind = True
 
     @workflow.query
     def status(self) -> Status:
@@ -169,6 +175,7 @@ class LoopWorkflow:
             raise Ended(kept.status)
         notify, tellings = self.state.notify, self.state.tellings
         self.state, self.current = caught_up(kept.status, self.time(), max(kept.ticket, self.state.ticket)), None
+        self.state.taking_in = kept.taking_in
         self.state.notify, self.state.tellings = notify, tellings
         heed_cancel()
         return self._continue()
@@ -187,6 +194,9 @@ class LoopWorkflow:
                 return ended
         elif state.reopen:
             await reopen(self)
+        elif state.taking_in:
+            edited, state.taking_in = state.taking_in, []
+            await take_in(self, edited, again=True)
         while True:
             heed_cancel()
             reason = reason_to_end(state.progress(self.spec, self.time()), state.limits)

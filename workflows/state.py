@@ -47,6 +47,11 @@ class LoopState(BaseModel):
     """It had ended and goes on: the folder is to be taken again."""
     caught_up: bool = False
     """It goes on from the ledger, whose status says something else until it is written."""
+    taking_in: list[str] = []
+    """The user's edits that were being measured when the server forgot it: they are the next row's."""
+    runs_over: dict[str, int] = {}
+    """Of the iteration under way: how many runs of the agent, by kind, were ended by a limit, a missing login or the
+    like. What they told is taken in already."""
     iteration: int = 0
     """The last row's number."""
     edit_rows: int = 0
@@ -102,6 +107,7 @@ class LoopState(BaseModel):
     def count(self, row: Row) -> None:
         """Take a concluded row into the counters."""
         self.iteration = max(self.iteration, row.iteration)
+        self.runs_over = {}
         self.counts[row.verdict] = self.counts.get(row.verdict, 0) + 1
         if row.agent is not None:
             counted = sum(wait.cost_usd or 0.0 for wait in row.waits)
@@ -219,6 +225,8 @@ class LoopState(BaseModel):
             notes=[note.model_copy() for note in self.notes],
             warnings=self.warnings,
             sessions=[session.model_copy() for session in self.sessions],
+            waits=list(self.waits),
+            runs_over=dict(self.runs_over),
             version=self.version,
         )
 

@@ -13,7 +13,7 @@ from beatctl.activities.notify.happened import Event
 from beatctl.activities.records import Wait, pauses_over, timestamp, with_pause
 from beatctl.activities.run_agent import AgentResult
 from beatctl.workflows.agent_limits import Limit, is_over_at, is_worth_telling, words
-from beatctl.workflows.calls import Calls, heed_cancel
+from beatctl.workflows.calls import Behind, Calls, heed_cancel
 from beatctl.workflows.spec import LoopSpec
 from beatctl.workflows.state import LoopState
 from beatctl.workflows.stopping import cooldown_s, reason_to_end, spent
@@ -30,6 +30,8 @@ class Waiter(Protocol):
     resumed: bool
     """`resume` was asked for since the wait began."""
     limits_changed: bool
+    behind: bool
+    """The ledger knows more, as the worker says."""
 
     def changed(self) -> None: ...
     def doing(self, now: str) -> None: ...
@@ -67,7 +69,8 @@ async def wait_for_resume(loop: Waiter, reason: str, detail: str) -> None:
     loop.resumed = False
     loop.changed()
     loop.tell("pause")
-    await workflow.wait_condition(lambda: loop.resumed or state.asked == "stop")
+    await workflow.wait_condition(lambda: loop.resumed or state.asked == "stop" or loop.behind)
+    _heed_ledger(loop)
     state.pauses = pauses_over(state.pauses, timestamp(_clock(loop)))
     if state.asked == "stop":
         raise Stopped
@@ -157,12 +160,13 @@ async def _wait(loop: Waiter, limit: Limit, why: str, until: float, *, tell: boo
                 tell = False
             try:
                 await workflow.wait_condition(
-                    lambda: loop.resumed or loop.limits_changed or state.asked is not None,
+                    lambda: loop.resumed or loop.limits_changed or state.asked is not None or loop.behind,
                     timeout=timedelta(seconds=left),
                     timeout_summary=limit,
                 )
             except TimeoutError:
                 continue
+            _heed_ledger(loop)
             if state.asked == "stop":
                 raise Stopped
             if state.asked == "pause":
@@ -173,6 +177,12 @@ async def _wait(loop: Waiter, limit: Limit, why: str, until: float, *, tell: boo
     state.state, state.reason, state.detail = "running", None, ""
     loop.changed()
     return []
+
+
+def _heed_ledger(loop: Waiter) -> None:
+    if loop.behind:
+        loop.behind = False
+        raise Behind
 
 
 def _clock(loop: Waiter) -> float:

@@ -123,9 +123,20 @@ class Workspace:
         return self._state.known.tree
 
     @property
-    def closed(self) -> bool:
-        """Whether the loop has ended with it: nothing of the repository is protected until it is opened again."""
+    def is_closed(self) -> bool:
+        """Whether the folder was given back: nothing guards it."""
         return self._state.closed
+
+    def edits_taken(self, name: str) -> list[str] | None:
+        """The paths of the snapshot refs/beatctl/<loop>/<name>, where it holds the user's own edits; else None."""
+        held = self._refs.read(name)
+        try:
+            commit = self._private.read_commit(held) if held is not None else None
+            if held is None or commit is None or commit.trailer(_RUN) is not None:
+                return None
+            return self.changed_paths(commit.parents[0], held)
+        except (WorkspaceProblem, IndexError):
+            return None
 
     @property
     def warnings(self) -> list[str]:
@@ -161,15 +172,18 @@ class Workspace:
             _, _, tree, manifest = self._twice(self._taken)
             return (tree, manifest) == (wanted.tree, wanted.manifest)
 
-    def capture(self, name: str, message: str, *, child_ran: bool = True, run: str | None = None) -> Capture:
+    def capture(
+        self, name: str, message: str, *, child_ran: bool = True, run: str | None = None, put_back: bool = True
+    ) -> Capture:
         """Undo what a child did to the repository, and keep the files as refs/beatctl/<loop>/<name>.
 
         Repeated with the same name it gives the same answer. `child_ran=False`: the changes are the user's own, and
         what they did to the repository stays. `run`: whose work it is; taken once and asked for again, whatever has
-        been done to the files since, it is put back and given anew.
+        been done to the files since, it is put back and given anew. Without `put_back` what was taken under this name
+        is given, and the files are left alone.
         """
         with self._operation():
-            before_that = self._captured(name, run)
+            before_that = self._captured(name, run, put_back)
             if before_that is not None:
                 return before_that
             message = with_trailers(message, {_RUN: run}) if run is not None else message
@@ -345,9 +359,9 @@ class Workspace:
         self._settle(target, look, restored_at=began)
         return sorted({*changed, *(shown(path) for path in differences)})
 
-    def _captured(self, name: str, run: str | None) -> Capture | None:
+    def _captured(self, name: str, run: str | None, put_back: bool) -> Capture | None:
         """The snapshot of this run where it was taken before: the server had forgotten that it was."""
-        held = self._refs.read(name) if run is not None else None
+        held = self._refs.read(name) if run is not None or not put_back else None
         if held is None:
             return None
         try:
@@ -357,8 +371,9 @@ class Workspace:
             return None
         if commit.trailer(_RUN) != run:
             return None
-        repaired, kept = self._guard(name)
-        self._twice(lambda: self._put_back(target, None, True, 0.0))
+        repaired, kept = self._guard(name) if put_back else ([], [])
+        if put_back:
+            self._twice(lambda: self._put_back(target, None, True, 0.0))
         paths = self._tree.between(before, target)
         return Capture(
             snapshot=held,
