@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 _ASK_EVERY_S = 2.0
-_MEASURED_RUNS = 12
+_MEASURED_RUNS = 6
 """Of each command, in each process that runs tests."""
 
 INHERITED = (

@@ -26,9 +26,10 @@ def pids_of(marker: str) -> list[int]:
 
 def test_pause_resume_set_and_stop_show_at_once_and_hold_after_the_iteration(loops: Loops) -> None:
     repo = loops.repository
-    gate = repo.folder.parent / "gate"
-    agent = repo.agent(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo $((50 - $i)) > n")
+    began, gate = repo.folder.parent / "began", repo.folder.parent / "gate"
+    agent = repo.agent(f"touch {began}; while [ ! -e {gate} ]; do sleep 0.02; done; echo $((50 - $i)) > n")
     loop = loops.detached("lower n", *MINIMIZE, "-a", agent, "--max-iterations", "0", "--max-unchanged", "0")
+    wait_until(began.exists, "the first agent")
 
     asked = loops.do("pause", loop)
     assert (asked["state"], asked["asked"]) == ("running", "pause")

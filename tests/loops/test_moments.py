@@ -49,9 +49,10 @@ def test_edits_between_a_pipelines_steps_are_taken_in_and_the_loop_goes_on(loops
 
 def test_edits_that_gave_no_score_are_still_there_after_stop(loops: Loops) -> None:
     repo = loops.repository
-    gate = repo.folder.parent / "gate"
-    agent = repo.agent(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo 40 > n")
+    began, gate = repo.folder.parent / "began", repo.folder.parent / "gate"
+    agent = repo.agent(f"touch {began}; while [ ! -e {gate} ]; do sleep 0.02; done; echo 40 > n")
     loop = loops.detached("lower n", *MINIMIZE, "-a", agent)
+    wait_until(began.exists, "the first agent")
     loops.do("pause", loop)
     gate.touch()
     loops.until(loop, "the pause", lambda s: s["state"] == "paused")
